@@ -1,0 +1,111 @@
+"""What an algorithm is: data about the rollouts that it needs, and two losses."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from algorithms.bleu import References
+from algorithms.config import Frozen
+from algorithms.losses import mean_negative_log_likelihood
+from algorithms.models.base import Discriminator, Generator
+from algorithms.types import Loss, Rollouts, RolloutSpec, Sequences
+
+Stage = Literal["pretrain_generator", "pretrain_discriminator", "adversarial"]
+
+
+class Algorithm(nn.Module):
+    """One paper. A module, so that what it learns itself (a critic, a moving average) is checkpointed.
+
+    Attributes:
+        stages: what a run of it goes through, in order.
+    """
+
+    stages: ClassVar[tuple[Stage, ...]] = ("pretrain_generator", "pretrain_discriminator", "adversarial")
+
+    class Config(Frozen):
+        """What every adversarial recipe sets; the defaults are SeqGAN's."""
+
+        name: str
+
+        g_steps: int = Field(1, ge=1)
+        """Generator updates per step."""
+
+        d_steps: int = Field(5, ge=0)
+        """Discriminator phases per step, each on fresh negatives."""
+
+        d_epochs: int = Field(3, ge=1)
+        """k, epochs over positives and negatives in each discriminator phase."""
+
+        generator_lr: float = Field(1e-2, gt=0, le=10)
+        """Adam's rate for the adversarial generator updates."""
+
+        discriminator_lr: float = Field(1e-4, gt=0, le=10)
+        """Adam's rate for the discriminator, in pretraining and after."""
+
+        max_grad_norm: float = Field(5.0, gt=0)
+        """The generator's gradient is scaled down to this global norm."""
+
+        policy_delay: float = Field(0.0, ge=0, lt=1)
+        """Rollout policy after each step: delay * old + (1 - delay) * generator. 0: always the generator."""
+
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+
+    def pretrain_loss(self, G: Generator, real: Sequences, epoch: int, rng: torch.Generator) -> Loss:
+        """What the generator descends before it meets a discriminator: maximum likelihood, mean per token."""
+        log_prob = G.log_prob(real.tokens, real.source)  # [B, T]
+        return Loss(mean_negative_log_likelihood(log_prob, real.mask))
+
+    def choose_references(self, real: Sequences, end: int | None, rng: torch.Generator) -> References | None:
+        """The real sequences that its scores compare with; they travel to the workers. None by default."""
+        return None
+
+    @abstractmethod
+    def rollouts(self, step: int) -> RolloutSpec:
+        """What the generator's update at this step needs; a pure function of the step."""
+
+    @abstractmethod
+    def credit(self, fake: Rollouts) -> Tensor:
+        """What each token earned: [B, T], a constant to the gradient."""
+
+    @abstractmethod
+    def generator_loss(
+        self, G: Generator, D: Discriminator, fake: Rollouts, real: Sequences, rng: torch.Generator
+    ) -> Loss:
+        """The loss whose gradient reaches G only."""
+
+    @abstractmethod
+    def discriminator_loss(
+        self, G: Generator, D: Discriminator, fake: Sequences, real: Sequences, rng: torch.Generator
+    ) -> Loss:
+        """The loss whose gradient reaches D only."""
+
+
+class PretrainingOnly(Algorithm):
+    """The base of what has no adversarial stage."""
+
+    stages: ClassVar[tuple[Stage, ...]] = ("pretrain_generator",)
+
+    def rollouts(self, step: int) -> RolloutSpec:
+        return RolloutSpec()
+
+    def credit(self, fake: Rollouts) -> Tensor:
+        return torch.zeros_like(fake.log_prob)
+
+    def generator_loss(
+        self, G: Generator, D: Discriminator, fake: Rollouts, real: Sequences, rng: torch.Generator
+    ) -> Loss:
+        raise ValueError(f"{self.config.name} has no adversarial stage")
+
+    def discriminator_loss(
+        self, G: Generator, D: Discriminator, fake: Sequences, real: Sequences, rng: torch.Generator
+    ) -> Loss:
+        raise ValueError(f"{self.config.name} has no adversarial stage")

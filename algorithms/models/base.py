@@ -1,0 +1,134 @@
+"""The two protocols behind which every model stands: all that an algorithm or a worker may assume.
+
+A generator is a state machine over tokens. ``start`` makes the state before the first token;
+``step`` feeds one token and tells what may follow. The state of the prefix of length t has been fed
+the start symbol and the tokens 1 .. t - 1: it is continued by feeding token t. That is why
+``prefix_states(tokens)[t - 1]`` and ``tokens[:, t - 1]`` together are all that a completion needs.
+
+Attention and recurrence differ only in what hides behind ``State``.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.types import Alphabet, Sequences, Source, join_sequences
+
+
+class State(Protocol):
+    """What a generator remembers of R rows. Opaque to everyone else."""
+
+    def __len__(self) -> int: ...
+
+    def select(self, rows: Tensor) -> Self:
+        """The states of some rows ([n] int64, repeats allowed); may share storage."""
+        ...
+
+    def join(self, others: Sequence[Self]) -> Self:
+        """This state's rows, then those of each other state, in order."""
+        ...
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Memory that one more row costs when it has grown to full length, for the rollouts' budget."""
+        ...
+
+
+class Generator(nn.Module):
+    """A distribution over sequences that can be sampled from any prefix.
+
+    Attributes:
+        alphabet: the symbols.
+        length: T, the longest sequence, the end symbol included.
+        latent: Z, normal values that a worker draws as ``source.vector`` where no source is given.
+    """
+
+    alphabet: Alphabet
+    length: int
+    latent: int = 0
+
+    @abstractmethod
+    def log_prob(self, tokens: Tensor, source: Source | None = None) -> Tensor:
+        """log G(y_t | y_1:t-1) of each token: [B, T] -> [B, T], with gradient; 0 on padding."""
+
+    @abstractmethod
+    def start(self, rows: int, source: Source | None = None) -> State:
+        """The state before the first token. Whatever encodes the source runs here, once."""
+
+    @abstractmethod
+    def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
+        """Feeds one token a row ([R] int64): logits of the next token [R, V], and the new state."""
+
+    def prefix_states(self, tokens: Tensor, source: Source | None = None) -> list[State]:
+        """The T states of the prefixes of length 1 .. T of every row; see the module's docstring.
+
+        This version takes T steps; a model that can do it in one pass overrides it.
+        """
+        state = self.start(len(tokens), source)
+        states: list[State] = []
+        fed = torch.full_like(tokens[:, 0], self.alphabet.start)
+        for t in range(tokens.shape[1]):
+            _, state = self.step(state, fed)
+            states.append(state)
+            fed = tokens[:, t]
+        return states
+
+
+class OneShotGenerator(Generator):
+    """A generator that emits all positions at once, given a latent source. It cannot be continued."""
+
+    @abstractmethod
+    def relaxed(self, source: Source) -> Tensor:
+        """Probabilities of every symbol at every position, with gradient: [B, T, V]."""
+
+    def log_prob(self, tokens: Tensor, source: Source | None = None) -> Tensor:
+        """log G(y_t | z): [B, T] -> [B, T]. Given z only: the marginal over z is not defined here."""
+        if source is None:
+            raise ValueError(f"{type(self).__name__} needs a source to give a likelihood: pass the latent z")
+        log_p = self.relaxed(source).clamp_min(torch.finfo(torch.float32).tiny).log()
+        picked = log_p.gather(-1, tokens[..., None]).squeeze(-1)  # [B, T]
+        return picked.masked_fill(~self.alphabet.mask(tokens), 0.0)
+
+    def start(self, rows: int, source: Source | None = None) -> State:
+        raise ValueError(_ONE_SHOT.format(name=type(self).__name__))
+
+    def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
+        raise ValueError(_ONE_SHOT.format(name=type(self).__name__))
+
+
+_ONE_SHOT = (
+    "{name} emits all positions at once and has no prefixes to continue: "
+    "choose an algorithm without completions, or a generator that is sampled token by token"
+)
+
+
+class Discriminator(nn.Module):
+    """Tells real sequences from generated ones by a logit: log D - log(1 - D), never a probability."""
+
+    @abstractmethod
+    def logits(self, tokens: Tensor, source: Source | None = None) -> Tensor:
+        """[B, T] int64 tokens, or relaxed [B, T, V] where the model says so -> [B]."""
+
+    def judge(self, real: Sequences, fake: Sequences) -> tuple[Tensor, Tensor]:
+        """Logits of real and generated sequences in one pass: [B_real], [B_fake]."""
+        both = join_sequences([real, fake])
+        logits = self.logits(both.tokens, both.source)
+        return logits[: len(real)], logits[len(real) :]
+
+    def prefix_logits(self, tokens: Tensor, source: Source | None = None) -> Tensor:
+        """One logit for every prefix, [B, T] -> [B, T], from those that score partial sequences.
+
+        Columns past the end repeat the logit of the whole sequence.
+        """
+        raise ValueError(
+            f"{type(self).__name__} scores whole sequences only: choose a discriminator that scores prefixes"
+        )
+
+    def regularization(self) -> Tensor:
+        """The penalty on its own weights that its paper adds to the loss: a scalar, 0 by default."""
+        return torch.zeros(())

@@ -1,0 +1,126 @@
+"""A recurrent language model: SeqGAN's generator, and the oracle that made its synthetic data.
+
+Yu et al. 2017, section 3 and the authors' code: one LSTM layer, one bias per gate, a linear softmax.
+The unrolled loop is ours because a completion needs the cell state after every prefix, which
+``torch.nn.LSTM`` does not return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from algorithms.config import Frozen
+from algorithms.models.base import Generator
+from algorithms.types import Alphabet, Source
+
+
+@dataclass(frozen=True, slots=True)
+class LSTMState:
+    """h and c of R rows, [R, H] each."""
+
+    h: Tensor
+    c: Tensor
+
+    def __len__(self) -> int:
+        return len(self.h)
+
+    def select(self, rows: Tensor) -> Self:
+        return type(self)(self.h[rows], self.c[rows])
+
+    def join(self, others: Sequence[Self]) -> Self:
+        every = (self, *others)
+        return type(self)(torch.cat([one.h for one in every]), torch.cat([one.c for one in every]))
+
+    @property
+    def bytes_per_row(self) -> int:
+        return 2 * self.h.shape[1] * self.h.element_size()
+
+
+class LSTMGenerator(Generator):
+    """Embedding, one LSTM layer, linear softmax. Unconditional."""
+
+    class Config(Frozen):
+        name: Literal["lstm"] = "lstm"
+
+        embedding: int = Field(32, ge=1, le=65_536)
+        """Width of the token embedding."""
+
+        hidden: int = Field(32, ge=1, le=65_536)
+        """H, width of the recurrent state."""
+
+        init_std: float = Field(0.1, gt=0, le=10)
+        """Every parameter starts as N(0, init_std)."""
+
+        def build(self, alphabet: Alphabet, length: int) -> LSTMGenerator:
+            return LSTMGenerator(self, alphabet, length)
+
+    banned: Tensor
+
+    def __init__(self, config: Config, alphabet: Alphabet, length: int) -> None:
+        super().__init__()
+        self.alphabet, self.length = alphabet, length
+        V, H = alphabet.size, config.hidden
+        self.embedding = nn.Parameter(torch.empty(V, config.embedding))
+        self.input = nn.Parameter(torch.empty(config.embedding, 4 * H))  # gates in the order i, f, g, o
+        self.recurrent = nn.Parameter(torch.empty(H, 4 * H))
+        self.bias = nn.Parameter(torch.empty(4 * H))
+        self.output = nn.Parameter(torch.empty(H, V))
+        self.output_bias = nn.Parameter(torch.empty(V))
+        self.register_buffer("banned", torch.zeros(V, dtype=torch.bool))
+        self.banned[list(alphabet.banned)] = True
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=config.init_std)
+
+    def log_prob(self, tokens: Tensor, source: Source | None = None) -> Tensor:
+        B, T = tokens.shape
+        h, _ = self._unroll(self._inputs(tokens))
+        logits = self._logits(h.reshape(B * T, -1)).view(B, T, -1)  # [B, T, V]
+        # cross_entropy fuses log-softmax and gather: no second [B, T, V] tensor is kept for the backward pass
+        picked = -nn.functional.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view(
+            B, T
+        )
+        return picked.masked_fill(~self.alphabet.mask(tokens), 0.0)
+
+    def start(self, rows: int, source: Source | None = None) -> LSTMState:
+        zeros = self.bias.new_zeros(rows, self.recurrent.shape[0])
+        return LSTMState(zeros, zeros)
+
+    def step(self, state: LSTMState, tokens: Tensor) -> tuple[Tensor, LSTMState]:  # type: ignore[override]
+        gates = torch.addmm(self.bias, self.embedding[tokens], self.input)
+        h, c = self._cell(gates, state.h, state.c)
+        return self._logits(h), LSTMState(h, c)
+
+    def prefix_states(self, tokens: Tensor, source: Source | None = None) -> list[LSTMState]:  # type: ignore[override]
+        h, c = self._unroll(self._inputs(tokens))
+        return [LSTMState(h[:, t], c[:, t]) for t in range(tokens.shape[1])]
+
+    def _inputs(self, tokens: Tensor) -> Tensor:
+        """The tokens as they are fed: shifted right, the start symbol first."""
+        start = torch.full_like(tokens[:, :1], self.alphabet.start)
+        return torch.cat([start, tokens[:, :-1]], 1)  # [B, T]
+
+    def _unroll(self, fed: Tensor) -> tuple[Tensor, Tensor]:
+        B, T = fed.shape
+        gates = torch.addmm(self.bias, self.embedding[fed.flatten()], self.input).view(B, T, -1)
+        state = self.start(B)
+        h, c, hs, cs = state.h, state.c, [], []
+        for t in range(T):
+            h, c = self._cell(gates[:, t], h, c)
+            hs.append(h)
+            cs.append(c)
+        return torch.stack(hs, 1), torch.stack(cs, 1)  # [B, T, H] each
+
+    def _cell(self, gates: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        i, f, g, o = torch.addmm(gates, h, self.recurrent).chunk(4, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+    def _logits(self, h: Tensor) -> Tensor:
+        logits = torch.addmm(self.output_bias, h, self.output)
+        return logits.masked_fill(self.banned, -torch.inf) if self.alphabet.banned else logits

@@ -1,0 +1,76 @@
+"""SeqGAN: Sequence Generative Adversarial Nets with Policy Gradient.
+
+Yu, Zhang, Wang, Yu. AAAI 2017. https://arxiv.org/abs/1609.05473
+
+    Q(s = Y_1:t-1, a = y_t) = 1/N sum_n D(Y^n_1:T),  Y^n ~ MC^G_beta(Y_1:t; N)   t < T       (4)
+                            = D(Y_1:T)                                            t = T
+    min_D  - E_data[ log D(Y) ] - E_G[ log(1 - D(Y)) ]                                       (5)
+    grad J = sum_t E[ grad log G(y_t | Y_1:t-1) * Q(Y_1:t-1, y_t) ]                          (7)
+
+Algorithm 1: pretrain G by maximum likelihood and D on its samples; repeat g generator steps,
+then d discriminator steps of k epochs on fresh negatives, then beta <- theta.
+
+Departures: D gives one logit (the authors' code: a two-way softmax). Minibatches for D hold as many
+real as generated sequences (there: shuffled together). After the end symbol there is no credit (the
+paper has fixed lengths). ``policy_delay`` is 0 as in the paper; the authors' code sets 0.8, which in
+their graph has no effect on sampling. ``baseline`` is none as in the paper; the other two are ours.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from algorithms.base import Algorithm
+from algorithms.losses import (
+    binary_cross_entropy,
+    difference_of_neighbours,
+    policy_gradient,
+    subtract_position_mean,
+)
+from algorithms.models.base import Discriminator, Generator
+from algorithms.types import Loss, Rollouts, RolloutSpec, Sequences
+
+
+class SeqGAN(Algorithm):
+    class Config(Algorithm.Config):
+        name: Literal["seqgan"] = "seqgan"
+
+        completions: int = Field(16, ge=1)
+        """N, Monte Carlo completions per prefix."""
+
+        baseline: Literal["none", "position_mean", "neighbour"] = "none"
+        """Taken from Q: nothing, its batch mean at each position, or Q of the prefix one token shorter."""
+
+    config: Config
+
+    def rollouts(self, step: int) -> RolloutSpec:
+        return RolloutSpec(completions=self.config.completions)
+
+    def credit(self, fake: Rollouts) -> Tensor:
+        Q = fake.scores[..., 0].sigmoid().mean(-1)  # [B, T]  Eq. 4
+        if self.config.baseline == "position_mean":
+            return subtract_position_mean(Q, fake.sequences.mask)
+        if self.config.baseline == "neighbour":
+            return difference_of_neighbours(Q, fake.sequences.mask)
+        return Q
+
+    def generator_loss(
+        self, G: Generator, D: Discriminator, fake: Rollouts, real: Sequences, rng: torch.Generator
+    ) -> Loss:
+        Y = fake.sequences
+        log_prob = G.log_prob(Y.tokens, Y.source)  # [B, T]
+        return Loss(policy_gradient(log_prob, self.credit(fake), Y.mask))  # Eq. 7
+
+    def discriminator_loss(
+        self, G: Generator, D: Discriminator, fake: Sequences, real: Sequences, rng: torch.Generator
+    ) -> Loss:
+        d_real, d_fake = D.judge(real, fake)  # [B] logits each
+        accuracy = {
+            "d/accuracy_real": (d_real > 0).float().mean(),
+            "d/accuracy_fake": (d_fake < 0).float().mean(),
+        }
+        return Loss(binary_cross_entropy(d_real, d_fake) + D.regularization(), accuracy)  # Eq. 5

@@ -1,0 +1,188 @@
+"""What crosses a boundary, and the letters that name its dimensions.
+
+One legend for the whole repository; a shape stands at the end of the line that makes a tensor:
+
+    B  sequences in a batch          T  positions of a sequence      V  symbols of the alphabet
+    N  completions of one prefix     K  named scores                 R  rows that advance together
+    S  positions of a source         Z  values of a latent source    H  hidden width
+
+Time is counted in tokens: the prefix of length t is ``tokens[:, :t]`` and the credit of token t
+(t = 1 .. T) stands in column t - 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """The symbols that a generator may emit, and those with a meaning of their own.
+
+    Made by the data; read by models and rollouts.
+
+    Attributes:
+        size: V.
+        start: fed before the first token; never part of a sequence.
+        end: after it everything is ``pad``; None where every sequence has full length.
+        pad: fills the positions after the end.
+        banned: never emitted (probability zero).
+    """
+
+    size: int
+    start: int = 0
+    end: int | None = None
+    pad: int = 0
+    banned: tuple[int, ...] = ()
+
+    def lengths(self, tokens: Tensor) -> Tensor:
+        """Tokens that count in each row, the end symbol included: [B, T] -> [B] int64."""
+        T = tokens.shape[1]
+        if self.end is None:
+            return torch.full((len(tokens),), T, dtype=torch.int64, device=tokens.device)
+        ended = (tokens == self.end).long()
+        first = torch.where(ended.any(1), ended.argmax(1), T - 1)
+        return first + 1
+
+    def mask(self, tokens: Tensor) -> Tensor:
+        """True on tokens that count, false on padding: [B, T] -> [B, T] bool."""
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        return positions < self.lengths(tokens)[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The condition of a batch; None stands where there is none.
+
+    Attributes:
+        tokens: [B, S] one text, or [B, U, S] several utterances; int64.
+        mask: same shape as ``tokens``, true on tokens that count.
+        vector: [B, Z] real values, such as a latent z.
+    """
+
+    tokens: Tensor | None = None
+    mask: Tensor | None = None
+    vector: Tensor | None = None
+
+    def __len__(self) -> int:
+        part = self.vector if self.tokens is None else self.tokens
+        return 0 if part is None else len(part)
+
+    def select(self, rows: Tensor | slice) -> Source:
+        """The conditions of some rows, in their order; a row may occur several times."""
+        return Source(
+            *(None if part is None else part[rows] for part in (self.tokens, self.mask, self.vector))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """A batch of sequences, real or generated.
+
+    Attributes:
+        tokens: [B, T] int64; after the end everything is padding.
+        lengths: [B] int64, tokens that count, the end symbol included.
+        source: the condition of each row, or None.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    source: Source | None = None
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def mask(self) -> Tensor:
+        """[B, T] bool, true on tokens that count."""
+        return torch.arange(self.tokens.shape[1], device=self.tokens.device) < self.lengths[:, None]
+
+    def select(self, rows: Tensor | slice) -> Sequences:
+        """Some rows, in their order."""
+        source = None if self.source is None else self.source.select(rows)
+        return Sequences(self.tokens[rows], self.lengths[rows], source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutSpec:
+    """What an algorithm needs from the workers, as data: it names no paper.
+
+    Attributes:
+        samples: sequences sampled per prompt.
+        completions: N, Monte Carlo completions of each prefix; 0 scores whole sequences only.
+        clamp: leading tokens copied from the real sequence instead of sampled.
+        positions: which prefixes are completed; ``all``, or only the ``whole`` sequence.
+        scores: names in ``algorithms.scores``; K of them.
+    """
+
+    samples: int = 1
+    completions: int = 0
+    clamp: int = 0
+    positions: str = "all"
+    scores: tuple[str, ...] = ("logit",)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """Sampled sequences and what was thought of them. Made by ``workers.rollout``, eaten by losses.
+
+    Attributes:
+        sequences: B sampled sequences.
+        log_prob: [B, T] log-probability of each token under the policy that drew it; 0 on padding.
+        scores: [B, T, N, K] float32. Column t - 1 scores the completions of the prefix of length t;
+            from the last token on it is the score of the sequence itself, N times. [B, 1, 1, K] where
+            only whole sequences were scored, [B, 0, 0, K] where nothing was.
+        clamp: leading tokens that are real.
+        texts: a few completions kept for people to read, [n, T].
+    """
+
+    sequences: Sequences
+    log_prob: Tensor
+    scores: Tensor
+    clamp: int = 0
+    texts: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A scalar to descend, and what to log beside it (0-dimensional tensors, by metric name)."""
+
+    value: Tensor
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def join_sequences(parts: Sequence[Sequences]) -> Sequences:
+    """One batch from several, in order; either all have a source or none has one."""
+    tokens = torch.cat([part.tokens for part in parts])
+    lengths = torch.cat([part.lengths for part in parts])
+    sources = [part.source for part in parts if part.source is not None]
+    if sources and len(sources) < len(parts):
+        raise ValueError(
+            f"{len(sources)} of {len(parts)} batches have a source: either all have one or none has"
+        )
+    return Sequences(tokens, lengths, join_sources(sources) if sources else None)
+
+
+def join_sources(parts: Sequence[Source]) -> Source:
+    """One condition from several, in order; all must have the same fields."""
+
+    def join(pieces: Sequence[Tensor | None]) -> Tensor | None:
+        present = [piece for piece in pieces if piece is not None]
+        if present and len(present) < len(pieces):
+            raise ValueError(
+                "sources with different fields cannot be joined: either all have a field or none has"
+            )
+        return torch.cat(present) if present else None
+
+    return Source(
+        join([part.tokens for part in parts]),
+        join([part.mask for part in parts]),
+        join([part.vector for part in parts]),
+    )
