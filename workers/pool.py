@@ -1,0 +1,192 @@
+"""Where rollouts come from, whoever makes them: the protocol, the cutting into units, the merging.
+
+A request is cut into units of constant size; units are computed anywhere, in any order, and merged in
+theirs. Since every draw has an address, the merged result depends on none of that.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+import torch
+
+from algorithms.bleu import References
+from algorithms.models.base import Discriminator, Generator
+from algorithms.types import Rollouts, RolloutSpec, Sequences, Source, join_sequences
+from workers.philox import Path
+from workers.rollout import KEPT_TEXTS, Block, Networks, rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How many sequences, and under which conditions. Made by the trainer, cut by a pool.
+
+    Attributes:
+        count: sequences wanted.
+        source: [count] conditions, or None.
+        real: [count] real sequences whose leading tokens a spec may copy, or None.
+        temperature: divides the logits of the sampled sequences.
+    """
+
+    count: int
+    source: Source | None = None
+    real: Sequences | None = None
+    temperature: float = 1.0
+
+
+@dataclass(slots=True)
+class PoolCounts:
+    """What a pool has done so far; a consumer takes differences."""
+
+    units: int = 0
+    sequences: int = 0
+    seconds: float = 0.0
+    unit_seconds: list[float] = field(default_factory=list)
+
+
+class Pool(Protocol):
+    """Two verbs: publish what to sample from, collect what was sampled."""
+
+    counts: PoolCounts
+
+    def publish(
+        self, generator: Generator, discriminator: Discriminator, policy: Generator | None, *, version: int
+    ) -> None:
+        """Replaces the networks; ``policy`` completes prefixes and is the generator where None."""
+        ...
+
+    def refer(self, references: References | None) -> None:
+        """Replaces the real sequences that scores compare with."""
+        ...
+
+    def collect(self, spec: RolloutSpec, request: Request, path: Path) -> Rollouts:
+        """The rollouts of a request, merged in the order of its sequences."""
+        ...
+
+    def close(self) -> None:
+        """Ends whatever runs."""
+        ...
+
+
+def blocks(request: Request, samples: int, unit: int) -> list[Block]:
+    """The units of a request with so many samples per prompt, in order."""
+    if samples > 1:
+        prompts = torch.arange(request.count).repeat_interleave(samples)
+        request = Request(
+            request.count * samples,
+            None if request.source is None else request.source.select(prompts),
+            None if request.real is None else request.real.select(prompts),
+            request.temperature,
+        )
+    pieces = []
+    for first in range(0, request.count, unit):
+        rows = slice(first, min(first + unit, request.count))
+        source = None if request.source is None else request.source.select(rows)
+        real = None if request.real is None else request.real.select(rows)
+        pieces.append(Block(first, rows.stop - first, source, real))
+    return pieces
+
+
+def merge(parts: Sequence[Rollouts]) -> Rollouts:
+    """One rollout from those of consecutive units, in the order given."""
+    texts = [part.texts for part in parts if part.texts is not None]
+    return Rollouts(
+        join_sequences([part.sequences for part in parts]),
+        torch.cat([part.log_prob for part in parts]),
+        torch.cat([part.scores for part in parts]),
+        parts[0].clamp,
+        torch.cat(texts)[-KEPT_TEXTS:] if texts else None,
+    )
+
+
+class InProcessPool:
+    """Units side by side in threads of this process, one CPU thread each; torch releases the lock."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        *,
+        threads: int,
+        unit: int,
+        sample_unit: int,
+        memory: int,
+    ) -> None:
+        """
+        Args:
+            generator, discriminator: what to copy; the pool never touches the learner's own.
+            threads: units that run at once.
+            unit: sequences per unit where prefixes are completed.
+            sample_unit: sequences per unit where they are only sampled.
+            memory: bytes for completions, all running units together.
+        """
+        self.counts = PoolCounts()
+        self._unit, self._sample_unit, self._memory = unit, sample_unit, memory // threads
+        copies = (copy.deepcopy(generator), copy.deepcopy(generator), copy.deepcopy(discriminator))
+        self._networks = Networks(*copies).eval()
+        self._references: References | None = None
+        before = torch.get_num_threads()
+        self._executor = ThreadPoolExecutor(
+            threads, "rollout", initializer=torch.set_num_threads, initargs=(1,)
+        )
+        # the first task of each thread runs its initializer; afterwards this thread's own number is set again
+        gate = threading.Barrier(threads + 1)
+        waiting = [self._executor.submit(gate.wait) for _ in range(threads)]
+        gate.wait()
+        for task in waiting:
+            task.result()
+        torch.set_num_threads(before)
+
+    def publish(
+        self, generator: Generator, discriminator: Discriminator, policy: Generator | None, *, version: int
+    ) -> None:
+        self._networks.generator.load_state_dict(generator.state_dict())
+        self._networks.policy.load_state_dict((policy or generator).state_dict())
+        self._networks.discriminator.load_state_dict(discriminator.state_dict())
+
+    def refer(self, references: References | None) -> None:
+        self._references = references
+
+    def collect(self, spec: RolloutSpec, request: Request, path: Path) -> Rollouts:
+        started = time.perf_counter()
+        unit = self._unit if spec.completions else self._sample_unit
+        work = blocks(request, spec.samples, unit)
+        tasks = [self._executor.submit(self._one, spec, block, path, request) for block in work]
+        try:
+            merged = merge([task.result() for task in tasks])
+        finally:
+            for task in tasks:
+                task.cancel()
+        self.counts.units += len(tasks)
+        self.counts.sequences += len(merged)
+        self.counts.seconds += time.perf_counter() - started
+        return merged
+
+    def _one(self, spec: RolloutSpec, block: Block, path: Path, request: Request) -> Rollouts:
+        started = time.perf_counter()
+        result = rollout(
+            self._networks,
+            spec,
+            block,
+            path,
+            references=self._references,
+            memory=self._memory,
+            temperature=request.temperature,
+        )
+        self.counts.unit_seconds.append(time.perf_counter() - started)
+        return result
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
