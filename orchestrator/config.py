@@ -1,0 +1,252 @@
+"""The whole of a run as data: what a recipe file may say, with bounds and defaults.
+
+A recipe is sparse TOML written by hand; the resolved tree is JSON written by the machine. Defaults
+are the SeqGAN paper's. How files and overrides become a ``RunConfig``: ``orchestrator.recipe``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from algorithms.config import Frozen
+from algorithms.models.lstm import LSTMGenerator
+from algorithms.models.registry import DiscriminatorConfig, GeneratorConfig
+from algorithms.models.text_cnn import TextCNN
+from algorithms.registry import AlgorithmConfig
+from algorithms.seqgan import SeqGAN
+
+SCHEMA = 1
+"""Version of the resolved configuration in ``config.json``; raised when a key changes its meaning."""
+
+ControlName = Literal["constant_reward", "shuffled_reward", "untrained_discriminator", "colder_start"]
+CONTROLS: tuple[ControlName, ...] = (
+    "constant_reward",
+    "shuffled_reward",
+    "untrained_discriminator",
+    "colder_start",
+)
+
+
+class DataConfig(Frozen):
+    """Where sequences come from: your own text (``path``), or a synthetic oracle (everything else)."""
+
+    path: Path | None = None
+    """Your corpus: UTF-8 text, one sequence a line. Empty: the synthetic oracle."""
+
+    level: Literal["word", "character", "bpe"] = "word"
+    """How a line becomes tokens."""
+
+    max_vocabulary: int = Field(10_000, ge=8)
+    """Most frequent tokens kept; the rest become <unk> (word, character) or are split further (bpe)."""
+
+    max_length: int | None = Field(None, ge=2)
+    """Longest sequence in tokens, the end symbol included; longer lines are cut. Empty: the longest line,
+    at most 64."""
+
+    validation: float = Field(0.05, gt=0, lt=0.5)
+    """Share of lines held out to choose the best checkpoint."""
+
+    test: float = Field(0.05, gt=0, lt=0.5)
+    """Share of lines held out for eval/nll_test."""
+
+    oracle: Path | None = None
+    """An .npz with the 15 arrays of the SeqGAN authors' oracle. Empty: one drawn from oracle_seed."""
+
+    oracle_seed: int = Field(0, ge=0)
+    """Seed of the oracle's N(0, 1) parameters and of the sequences drawn from it."""
+
+    oracle_vocabulary: int = Field(5_000, ge=2)
+    """V of a drawn oracle."""
+
+    oracle_hidden: int = Field(32, ge=1)
+    """Embedding and hidden width of a drawn oracle."""
+
+    oracle_length: int = Field(20, ge=2)
+    """T, the length of every sequence of the oracle."""
+
+    sequences: int = Field(10_000, ge=1)
+    """Training sequences drawn from the oracle."""
+
+    held_out: int = Field(10_000, ge=1)
+    """Sequences drawn from the oracle for eval/nll_test, and as many for eval/nll_validation."""
+
+
+class PretrainConfig(Frozen):
+    """The stages before the adversarial one. Epochs pass over the training sequences once."""
+
+    generator_epochs: int = Field(120, ge=0)
+    """Epochs of maximum likelihood."""
+
+    generator_lr: float = Field(1e-2, gt=0, le=10)
+    """Adam's rate for maximum likelihood."""
+
+    generator_lr_decay: float = Field(0.0, ge=0, le=1)
+    """Share of the epochs, the last ones, in which that rate falls linearly to zero. 0 as in the paper."""
+
+    discriminator_rounds: int = Field(50, ge=0)
+    """Rounds of discriminator pretraining, each on fresh negatives, as many as there are positives."""
+
+    discriminator_epochs: int = Field(3, ge=1)
+    """Epochs per round."""
+
+    shuffle: bool = True
+    """New minibatches in every epoch of maximum likelihood. The SeqGAN authors keep one order for ever."""
+
+
+class EvaluationConfig(Frozen):
+    """What is measured, and how often."""
+
+    every: int = Field(5, ge=1)
+    """Adversarial steps between evaluations; the first and the last step are always evaluated."""
+
+    pretrain_every: int = Field(5, ge=1)
+    """Epochs of generator pretraining between evaluations."""
+
+    samples: int = Field(9_984, ge=2)
+    """Generated sequences per evaluation."""
+
+    diversity_samples: int = Field(1_000, ge=2)
+    """Of these, how many enter self-BLEU."""
+
+    shown: int = Field(10, ge=0)
+    """Samples kept as text at each evaluation."""
+
+
+class RolloutConfig(Frozen):
+    """How rollouts are cut into units. None of it changes a random draw."""
+
+    unit: int = Field(8, ge=1)
+    """Sequences per unit where prefixes are completed: the quantum of work and of retry."""
+
+    sample_unit: int = Field(512, ge=1)
+    """Sequences per unit where whole sequences are only sampled."""
+
+    memory_mb: int = Field(512, ge=16)
+    """Memory that the units running at once may take together, in MiB."""
+
+
+class LearnerConfig(Frozen):
+    """Where the networks learn."""
+
+    threads: int = Field(2, ge=1)
+    """CPU threads of the learner, and units run side by side by the in-process pool; not the machine's
+    number of cores, so that a result does not depend on the machine."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes a GPU where there is one, decided once and recorded."""
+
+
+class CheckpointConfig(Frozen):
+    """When the run is committed to disk. Stage boundaries always are."""
+
+    every_seconds: float = Field(60.0, ge=0)
+    """Time between commits; 0 commits after every step."""
+
+    keep: int = Field(2, ge=1)
+    """Latest checkpoints kept, besides the best and the start of the adversarial stage."""
+
+
+class BestConfig(Frozen):
+    """Which evaluation of the run's last stage makes the checkpoint that sample and evaluate use."""
+
+    metric: str = "auto"
+    """A metric name. auto: eval/nll_oracle where the data has an oracle, else eval/nll_validation."""
+
+    direction: Literal["minimize", "maximize"] = "minimize"
+    """Whether lower or higher is better."""
+
+
+class TrackingConfig(Frozen):
+    """The MLflow view of the run. The run directory stays the truth."""
+
+    enabled: bool = True
+    """Whether MLflow is told."""
+
+    uri: str | None = None
+    """Tracking server or store. Empty: MLFLOW_TRACKING_URI, else mlflow.db beside the runs."""
+
+    experiment: str | None = None
+    """Experiment name. Empty: named after the data, so that algorithms on the same data compare."""
+
+    required: bool = False
+    """Whether a tracking store that cannot be reached at the start ends the run."""
+
+
+class LimitConfig(Frozen):
+    """The run itself."""
+
+    directory: Path = Path("runs")
+    """The folder that holds the run directories."""
+
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """The run directory's name. Empty: recipe, seed and a number."""
+
+    max_minutes: float | None = Field(None, gt=0)
+    """Commit and stop after this long. Empty: no limit."""
+
+
+class InitConfig(Frozen):
+    """Networks to start from."""
+
+    run: Path | None = None
+    """A run directory whose networks (its last checkpoint) replace the random ones."""
+
+
+class RunConfig(Frozen):
+    """A recipe, resolved."""
+
+    recipe: str = "custom"
+    """The recipe's name; filled in by the loader."""
+
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Seed of everything but the oracle."""
+
+    steps: int = Field(200, ge=0)
+    """Adversarial steps."""
+
+    batch_size: int = Field(64, ge=1)
+    """B: sequences per minibatch of G; for D half real, half generated."""
+
+    controls: Literal["all", "none"] | tuple[ControlName, ...] = "all"
+    """Adversarial stages run again from the same start with one thing changed, and the colder start."""
+
+    algorithm: AlgorithmConfig = SeqGAN.Config()
+    data: DataConfig = DataConfig()
+    generator: GeneratorConfig = LSTMGenerator.Config()
+    discriminator: DiscriminatorConfig = TextCNN.Config()
+    pretrain: PretrainConfig = PretrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    learner: LearnerConfig = LearnerConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    best: BestConfig = BestConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    run: LimitConfig = LimitConfig()
+    init: InitConfig = InitConfig()
+
+    @field_validator("algorithm", mode="before")
+    @classmethod
+    def _default_algorithm(cls, value: object) -> object:
+        """A section that names no algorithm means the default one."""
+        return {"name": SeqGAN.Config().name, **value} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _coherent(self) -> RunConfig:
+        if self.data.path is not None and self.data.oracle is not None:
+            raise ValueError(
+                "data.path and data.oracle exclude each other: give your text or an oracle, not both"
+            )
+        if self.data.validation + self.data.test > 0.8:
+            raise ValueError("data.validation + data.test leave less than a fifth of the lines for training")
+        return self
+
+    def chosen_controls(self) -> tuple[ControlName, ...]:
+        """The controls to run, in their fixed order."""
+        if self.controls == "all":
+            return CONTROLS
+        if self.controls == "none":
+            return ()
+        return tuple(name for name in CONTROLS if name in self.controls)

@@ -1,0 +1,137 @@
+"""What a run learns from: training and held-out sequences, and the oracle that made them, if one did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import torch
+
+from algorithms.models.base import Generator
+from algorithms.types import Alphabet, Sequences, join_sequences
+from orchestrator.codec import Codec
+from orchestrator.config import DataConfig
+from orchestrator.corpus import fingerprint, read_lines, split
+from orchestrator.errors import UserError
+from orchestrator.oracle import draw_oracle, load_oracle
+from workers.philox import Path as Address
+from workers.rollout import sample
+
+DRAWN_AT_ONCE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Everything that is known of the data. Made here, read by the trainer and the evaluation.
+
+    Attributes:
+        name: of the MLflow experiment; equal for equal data.
+        digest: hash of the training sequences.
+        source: where they come from, for people.
+        alphabet, length: what a model needs to know (V, T).
+        train, validation, test: disjoint.
+        oracle: the true distribution, or None for text.
+        codec: between text and tokens, or None for the oracle.
+        notes: what the reader of the log should know (lines cut, lengths).
+    """
+
+    name: str
+    digest: str
+    source: str
+    alphabet: Alphabet
+    length: int
+    train: Sequences
+    validation: Sequences
+    test: Sequences
+    oracle: Generator | None = None
+    codec: Codec | None = None
+    notes: tuple[str, ...] = ()
+
+    def text(self, tokens: torch.Tensor) -> list[str]:
+        """Sequences [B, T] for people to read: text, or the ids where there is no text."""
+        return decode(tokens, self.alphabet, self.codec)
+
+
+def decode(tokens: torch.Tensor, alphabet: Alphabet, codec: Codec | None) -> list[str]:
+    """Sequences [B, T] as lines: text, or ids separated by blanks."""
+    lengths = alphabet.lengths(tokens).tolist()
+    rows = [row[:length] for row, length in zip(tokens.tolist(), lengths, strict=True)]
+    return [" ".join(map(str, row)) if codec is None else codec.decode(row) for row in rows]
+
+
+def load_data(config: DataConfig, say: Callable[[str], None] = lambda _: None) -> Dataset:
+    """The data that a configuration names.
+
+    Args:
+        say: told what takes a while.
+
+    Raises:
+        UserError: a file cannot be used, with the reason.
+    """
+    return _from_text(config, say) if config.path is not None else _from_oracle(config, say)
+
+
+def draw(G: Generator, count: int, address: Address) -> Sequences:
+    """``count`` sequences of a generator, by address: [count, T]."""
+    with torch.inference_mode():
+        parts = [
+            sample(G, torch.arange(first, min(first + DRAWN_AT_ONCE, count)), address)[0]
+            for first in range(0, count, DRAWN_AT_ONCE)
+        ]
+    drawn = join_sequences(parts)
+    # a clone leaves inference mode behind: training saves its inputs for the backward pass
+    return Sequences(drawn.tokens.clone(), drawn.lengths.clone())
+
+
+def _from_oracle(config: DataConfig, say: Callable[[str], None]) -> Dataset:
+    if config.oracle is not None:
+        say(f"loading the oracle from {config.oracle} ...")
+        oracle = load_oracle(config.oracle, config.oracle_length)
+        source, stem = str(config.oracle), config.oracle.stem
+    else:
+        oracle = draw_oracle(
+            config.oracle_seed, config.oracle_vocabulary, config.oracle_hidden, config.oracle_length
+        )
+        source, stem = f"LSTM with parameters N(0, 1), seed {config.oracle_seed}", f"seed{config.oracle_seed}"
+    say(f"drawing {config.sequences + 2 * config.held_out:,} sequences from the oracle ...")
+    counts = {"train": config.sequences, "validation": config.held_out, "test": config.held_out}
+    drawn = {part: draw(oracle, count, ("data", config.oracle_seed, part)) for part, count in counts.items()}
+    name = f"oracle-v{oracle.alphabet.size}-t{oracle.length}-{stem}"
+    parts = (drawn["train"], drawn["validation"], drawn["test"])
+    return Dataset(name, _digest(parts[0]), source, oracle.alphabet, oracle.length, *parts, oracle=oracle)
+
+
+def _from_text(config: DataConfig, say: Callable[[str], None]) -> Dataset:
+    assert config.path is not None
+    say(f"reading {config.path} ...")
+    lines = read_lines(config.path)
+    parts = split(lines, config.validation, config.test)
+    codec = Codec.fit(parts.train, config.level, config.max_vocabulary, config.max_length)
+    encoded, cut = {}, 0
+    for name in ("train", "validation", "test"):
+        encoded[name], longer = codec.encode(getattr(parts, name))
+        cut += longer
+    if len(encoded["train"]) < 1:
+        raise UserError(f"data.path = {config.path}: nothing is left to train on after the held-out parts")
+    sizes = ", ".join(f"{len(sequences):,} {name}" for name, sequences in encoded.items())
+    notes = [f"{len(lines):,} lines: {sizes}; V = {codec.alphabet.size:,}, T = {codec.length}"]
+    if cut:
+        notes.append(f"{cut:,} lines are longer than {codec.length} tokens and were cut (data.max_length)")
+    name = f"{config.path.stem}-{config.level}-{fingerprint(lines)}"
+    return Dataset(
+        name,
+        _digest(encoded["train"]),
+        str(config.path),
+        codec.alphabet,
+        codec.length,
+        encoded["train"],
+        encoded["validation"],
+        encoded["test"],
+        codec=codec,
+        notes=tuple(notes),
+    )
+
+
+def _digest(sequences: Sequences) -> str:
+    return blake2b(sequences.tokens.numpy().tobytes(), digest_size=8).hexdigest()

@@ -1,0 +1,31 @@
+"""What can go wrong, by whose doing; each kind has its exit code.
+
+0 done, 1 our defect, 2 bad configuration or input, 3 cannot be placed, 4 stopped by a guard,
+75 failed but resumable, 130 Ctrl-C, 143 SIGTERM.
+"""
+
+from __future__ import annotations
+
+
+class AdvseqError(Exception):
+    """A failure that is explained in one message: what was got, what was wanted, what to do."""
+
+    exit_code = 1
+
+
+class UserError(AdvseqError):
+    """The configuration or the input cannot be used as given."""
+
+    exit_code = 2
+
+
+class GuardError(AdvseqError):
+    """Training was stopped because it no longer means anything (diverged, collapsed)."""
+
+    exit_code = 4
+
+
+class ResumableError(AdvseqError):
+    """The machine failed (a full disk, a lost store); what was committed is intact and can be resumed."""
+
+    exit_code = 75
