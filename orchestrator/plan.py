@@ -1,0 +1,66 @@
+"""``--dry-run``: what a configuration would do and need, worked out before anything is trained or written."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from algorithms.types import Alphabet
+from orchestrator.config import RunConfig
+from orchestrator.data import load_data
+from orchestrator.oracle import load_oracle
+from orchestrator.recipe import resolved
+from orchestrator.state import TrainState
+
+MIB = 2**20
+
+
+def plan(config: RunConfig) -> dict[str, Any]:
+    """Sizes, counts and memory of a run; reads the data that the configuration names, writes nothing.
+
+    Raises:
+        UserError: the data cannot be used.
+    """
+    alphabet, length, train = _data(config)
+    state = TrainState.fresh(config, alphabet, length)
+    parameters = {name: _count(net) for name, net in state.networks().items()}
+    spec = state.algorithm.rollouts(0)
+    rows = config.batch_size * spec.samples * spec.completions * (length - 1)
+    adversarial = config.steps if "adversarial" in state.algorithm.stages else 0
+    half = max(1, config.batch_size // 2)
+    judged = "pretrain_discriminator" in state.algorithm.stages
+    minibatches = (
+        math.ceil(train / half) * config.algorithm.d_epochs * config.algorithm.d_steps if judged else 0
+    )
+    trained = sum(parameters[name] for name in ("generator", "discriminator"))
+    return {
+        "config": resolved(config),
+        "data": {"vocabulary": alphabet.size, "length": length, "train": train},
+        "parameters": parameters,
+        "adversarial_steps": adversarial,
+        "controls": list(config.chosen_controls()) if adversarial else [],
+        "completions_per_step": rows * config.algorithm.g_steps if adversarial else 0,
+        "units_per_step": math.ceil(config.batch_size * spec.samples / config.rollout.unit) if rows else 0,
+        "discriminator_minibatches_per_step": minibatches if adversarial else 0,
+        "checkpoint_mib": round(4 * (3 * trained + parameters["generator"]) / MIB, 1),
+        "rollout_memory_mib": config.rollout.memory_mb,
+        "placement": {"rollouts": "in this process", "threads": config.learner.threads, "device": "cpu"},
+        "gpu_visible": torch.cuda.is_available(),
+    }
+
+
+def _data(config: RunConfig) -> tuple[Alphabet, int, int]:
+    """The alphabet, T and the number of training sequences, without drawing any from an oracle."""
+    if config.data.path is not None:
+        data = load_data(config.data)
+        return data.alphabet, data.length, len(data.train)
+    if config.data.oracle is not None:
+        oracle = load_oracle(config.data.oracle, config.data.oracle_length)
+        return oracle.alphabet, oracle.length, config.data.sequences
+    return Alphabet(size=config.data.oracle_vocabulary), config.data.oracle_length, config.data.sequences
+
+
+def _count(net: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())

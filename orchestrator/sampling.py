@@ -1,0 +1,137 @@
+"""A trained generator on its own: what ``advseq sample`` and the logged MLflow model are made of.
+
+model/   generator.safetensors   model.json   codec.json (text only)
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from algorithms.models.base import Generator
+from algorithms.models.registry import GeneratorConfig
+from algorithms.types import Alphabet, Sequences, join_sequences
+from orchestrator.codec import Codec
+from orchestrator.data import Dataset, decode
+from orchestrator.errors import UserError
+from orchestrator.run_directory import write_json
+from workers.rollout import sample
+
+AT_ONCE = 256
+_FORMAT = 1
+
+
+class Sampler:
+    """A generator with its alphabet, and its codec where the data is text."""
+
+    def __init__(self, generator: Generator, codec: Codec | None) -> None:
+        self.generator, self.codec = generator.eval(), codec
+
+    @classmethod
+    def load(cls, directory: Path) -> Sampler:
+        """Reads a ``model/`` folder.
+
+        Raises:
+            UserError: it is not one, or is damaged.
+        """
+        try:
+            tree = json.loads((directory / "model.json").read_text())
+            alphabet = Alphabet(**{**tree["alphabet"], "banned": tuple(tree["alphabet"]["banned"])})
+            generator: Generator = (
+                TypeAdapter(GeneratorConfig)
+                .validate_python(tree["generator"])
+                .build(alphabet, tree["length"])
+            )
+            generator.load_state_dict(load_file(directory / "generator.safetensors"))
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            RuntimeError,
+            SafetensorError,
+            ValidationError,
+        ) as problem:
+            raise UserError(f"{directory} holds no model of advseq that can be read: {problem}") from None
+        codec = Codec.load(directory / "codec.json") if (directory / "codec.json").is_file() else None
+        return cls(generator, codec)
+
+    def sample(self, n: int, temperature: float = 1.0, seed: int = 0, prefix: str = "") -> list[str]:
+        """n lines of text (ids where there is no text).
+
+        Args:
+            temperature: divides the logits; below 1 is colder.
+            seed: equal seeds give equal lines.
+            prefix: text, or ids separated by blanks, that every line begins with.
+        """
+        sequences = self.draw(n, temperature, seed, prefix)
+        return decode(sequences.tokens, self.generator.alphabet, self.codec)
+
+    def draw(self, n: int, temperature: float = 1.0, seed: int = 0, prefix: str = "") -> Sequences:
+        """The same as token ids, [n, T]."""
+        clamp = self._prefix(prefix)
+        parts = []
+        with torch.inference_mode():
+            for first in range(0, n, AT_ONCE):
+                numbers = torch.arange(first, min(n, first + AT_ONCE))
+                real = Sequences(clamp.expand(len(numbers), -1), torch.full((len(numbers),), clamp.shape[1]))
+                place = (seed, "sample")
+                drawn, _ = sample(
+                    self.generator, numbers, place, None, real, clamp.shape[1], temperature=temperature
+                )
+                parts.append(drawn)
+        if not parts:
+            return Sequences(torch.empty(0, self.generator.length, dtype=torch.int64), torch.empty(0).long())
+        return join_sequences(parts)
+
+    def _prefix(self, prefix: str) -> torch.Tensor:
+        if not prefix.strip():
+            return torch.empty(1, 0, dtype=torch.int64)
+        alphabet = self.generator.alphabet
+        if self.codec is None:
+            try:
+                ids = [int(word) for word in prefix.split()]
+            except ValueError:
+                raise UserError(
+                    f"--prefix '{prefix}': this model has no text; wanted ids separated by blanks"
+                ) from None
+            if min(ids) < 0 or max(ids) >= alphabet.size:
+                raise UserError(f"--prefix '{prefix}': wanted ids from 0 to {alphabet.size - 1}")
+        else:
+            encoded, _ = self.codec.encode([prefix])
+            length = int(encoded.lengths[0])
+            ids = [i for i in encoded.tokens[0, :length].tolist() if i != alphabet.end]
+        if len(ids) >= self.generator.length:
+            raise UserError(
+                f"--prefix has {len(ids)} tokens; this model makes sequences of {self.generator.length}"
+            )
+        return torch.tensor([ids])
+
+
+def export(generator: Generator, config: Any, data: Dataset, directory: Path) -> Path:
+    """Writes a ``model/`` folder that :meth:`Sampler.load` reads.
+
+    Args:
+        config: the generator's configuration.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    draft = directory / ".generator.safetensors"
+    save_file({key: value.contiguous() for key, value in generator.state_dict().items()}, draft)
+    draft.replace(directory / "generator.safetensors")
+    if data.codec is not None:
+        data.codec.save(directory / "codec.json")
+    tree = {
+        "format": _FORMAT,
+        "generator": config.model_dump(mode="json"),
+        "alphabet": asdict(data.alphabet),
+        "length": data.length,
+    }
+    write_json(directory / "model.json", tree)
+    return directory

@@ -1,0 +1,158 @@
+"""Everything that the next step depends on, and its form as named tensors and plain numbers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from algorithms.base import Algorithm, Stage
+from algorithms.models.base import Discriminator, Generator
+from algorithms.registry import build
+from algorithms.types import Alphabet
+from orchestrator.config import RunConfig
+from orchestrator.errors import UserError
+from workers.philox import global_random
+
+
+@dataclass(slots=True)
+class TrainState:
+    """A run in the middle of its life. Changed in place by the trainer, and by nobody else.
+
+    Attributes:
+        generator, discriminator, algorithm: the networks; the algorithm's own is often empty.
+        policy: the lagging rollout policy, or None where completions come from the generator itself.
+        optimizers: ``pretrain`` and ``generator`` move G in their stages, ``discriminator`` moves D in both.
+        stage: index into the algorithm's stages.
+        done: epochs, rounds or steps completed in this stage.
+        step: the same over all stages: what every metric is plotted against.
+        version: how often networks were published.
+    """
+
+    generator: Generator
+    discriminator: Discriminator
+    algorithm: Algorithm
+    policy: Generator | None
+    optimizers: dict[str, torch.optim.Optimizer]
+    stage: int = 0
+    done: int = 0
+    step: int = 0
+    version: int = 0
+
+    @classmethod
+    def fresh(cls, config: RunConfig, alphabet: Alphabet, length: int) -> TrainState:
+        """Random networks that depend on the configuration and its seed alone.
+
+        Raises:
+            UserError: a model cannot be built for this alphabet and length.
+        """
+        try:
+            with global_random((config.seed, "initialise", "generator")):
+                generator = config.generator.build(alphabet, length)
+            with global_random((config.seed, "initialise", "discriminator")):
+                discriminator = config.discriminator.build(alphabet, length)
+            with global_random((config.seed, "initialise", "algorithm")):
+                algorithm = build(config.algorithm)
+        except ValueError as problem:  # a model says that it does not fit the data
+            raise UserError(str(problem)) from None
+        state = cls(
+            generator,
+            discriminator,
+            algorithm,
+            copy.deepcopy(generator) if config.algorithm.policy_delay else None,
+            {},
+        )
+        state.renew_optimizers(config)
+        return state
+
+    def renew_optimizers(self, config: RunConfig) -> None:
+        """Optimisers without a memory, on the networks as they are now."""
+        G, D, A = self.generator, self.discriminator, config.algorithm
+        self.optimizers = {
+            "pretrain": torch.optim.Adam(G.parameters(), lr=config.pretrain.generator_lr, fused=True),
+            "generator": torch.optim.Adam(G.parameters(), lr=A.generator_lr, fused=True),
+            "discriminator": torch.optim.Adam(D.parameters(), lr=A.discriminator_lr, fused=True),
+        }
+
+    @property
+    def stage_name(self) -> Stage | None:
+        """The stage that is under way, or None after the last."""
+        stages = self.algorithm.stages
+        return stages[self.stage] if self.stage < len(stages) else None
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Every module with something to remember, in a fixed order."""
+        modules: dict[str, nn.Module] = {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "algorithm": self.algorithm,
+        }
+        if self.policy is not None:
+            modules["policy"] = self.policy
+        return modules
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name: ``generator/<parameter>``, ``generator_opt/<parameter>/exp_avg``, ..."""
+        named = {
+            f"{name}/{key}": value
+            for name, net in self.networks().items()
+            for key, value in net.state_dict().items()
+        }
+        for name, optimizer in self.optimizers.items():
+            for key, parameter in self._owned(name):
+                for slot, value in optimizer.state.get(parameter, {}).items():
+                    named[f"{name}_opt/{key}/{slot}"] = value
+        return named
+
+    def counters(self) -> dict[str, int]:
+        """The numbers beside the tensors."""
+        return {"stage": self.stage, "done": self.done, "step": self.step, "version": self.version}
+
+    def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
+        """Puts back what ``tensors`` and ``counters`` gave.
+
+        Raises:
+            ValueError: a tensor is missing, unknown, or of another shape than this configuration's.
+        """
+        left = dict(tensors)
+        for name, net in self.networks().items():
+            keys = list(net.state_dict())
+            try:
+                net.load_state_dict({key: left.pop(f"{name}/{key}") for key in keys})
+            except (KeyError, RuntimeError) as problem:
+                raise ValueError(f"the {name} does not fit this configuration: {problem}") from None
+        for name, optimizer in self.optimizers.items():
+            optimizer.state.clear()
+            for key, parameter in self._owned(name):
+                prefix = f"{name}_opt/{key}/"
+                slots = {
+                    full.removeprefix(prefix): left.pop(full)
+                    for full in list(left)
+                    if full.startswith(prefix)
+                }
+                if slots:
+                    optimizer.state[parameter] = slots
+        if left:
+            raise ValueError(
+                f"tensors that this configuration does not know: {', '.join(sorted(left)[:3])} ..."
+            )
+        self.stage, self.done = int(counters["stage"]), int(counters["done"])
+        self.step, self.version = int(counters["step"]), int(counters["version"])
+
+    def parameters_sha256(self) -> str:
+        """One hash of all parameters and buffers, in a fixed order: equal if and only if all bits are."""
+        digest = sha256()
+        for name, net in self.networks().items():
+            for key, value in net.state_dict().items():
+                digest.update(f"{name}/{key} {value.dtype} {tuple(value.shape)}".encode())
+                digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def _owned(self, optimizer: str) -> list[tuple[str, nn.Parameter]]:
+        net = self.discriminator if optimizer == "discriminator" else self.generator
+        return list(net.named_parameters())

@@ -1,0 +1,76 @@
+"""What a run came to: ``summary.json``, written last, and rebuilt whole whenever it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.branch import ADVERSARIAL, Branch
+from orchestrator.config import RunConfig
+from orchestrator.journal import Record
+from orchestrator.margin import control_margin
+from orchestrator.run_directory import processor, versions
+
+Curves = Mapping[str, Sequence[Mapping[str, float]]]
+
+
+def summarize(
+    config: RunConfig,
+    main: Branch,
+    controls: Mapping[str, Mapping[str, float]],
+    curves: Curves,
+    *,
+    wall_s: float,
+) -> dict[str, Any]:
+    """All of the summary but its status.
+
+    Args:
+        controls: each control's final metrics; for the colder start those of the matching temperature.
+        curves: each control's evaluations in order.
+        wall_s: seconds of training, all attempts together.
+    """
+    state = main.trainer.state
+    evaluations = main.evaluations()
+    final = _final(main)
+    before = [record for record in evaluations if record.stage != ADVERSARIAL]
+    best = main.best()
+    undefined = set(main.undefined)
+    if any(record.stage == ADVERSARIAL for record in evaluations) and curves:
+        margin = control_margin(final, curves)
+        if margin is None:
+            undefined.add("eval/control_margin")
+        else:
+            final["eval/control_margin"] = margin
+    metric = main.best_metric()
+    lowest = min((r for r in before if metric in r.metrics), key=lambda r: r.metrics[metric], default=None)
+    records = list(main.journal.read())
+    seconds = sum(record.metrics.get("time/step", 0.0) for record in records)
+    return {
+        "recipe": config.recipe,
+        "algorithm": config.algorithm.name,
+        "data": main.data.name,
+        "seed": config.seed,
+        "steps": state.step,
+        "metrics": final,
+        "best": {"step": best.step, "metric": best.metric, "value": best.value} if best else {},
+        "baseline": dict(before[-1].metrics) if before else {},
+        "pretraining_lowest": {metric: lowest.metrics[metric], "step": lowest.step} if lowest else {},
+        "controls": {name: dict(metrics) for name, metrics in controls.items()},
+        "curves": {name: [dict(point) for point in points] for name, points in curves.items()},
+        "undefined": sorted(undefined),
+        "parameters_sha256": state.parameters_sha256(),
+        "wall_s": wall_s,
+        "throughput": {"steps_per_s": len(records) / seconds if seconds else 0.0},
+        "processor": processor(),
+        "versions": versions(),
+    }
+
+
+def _final(main: Branch) -> dict[str, float]:
+    """The last value of every metric, those of the last step first."""
+    final: dict[str, float] = {}
+    last: Record | None = None
+    for record in main.journal.read():
+        final |= record.metrics
+        last = record
+    return final if last is not None else {}

@@ -1,0 +1,258 @@
+"""The training loop, written once for every algorithm: Algorithm 1 of all these papers.
+
+    pretrain the generator, epoch by epoch
+    pretrain the discriminator, round by round, each on fresh negatives
+    repeat: g generator steps on scored rollouts, d discriminator phases of k epochs on fresh negatives
+
+It is a generator: after each epoch, round or step it yields, with the state at rest. Logging,
+checkpoints, the display and pruning are consumers; closing the iterator stops the run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from algorithms.base import Stage
+from algorithms.types import Loss, Rollouts, RolloutSpec, Sequences
+from orchestrator.config import PretrainConfig, RunConfig
+from orchestrator.progress import Progress
+from orchestrator.state import TrainState
+from workers import philox
+from workers.pool import Pool, Request
+
+NEGATIVES = RolloutSpec(scores=())
+
+
+class Trainer:
+    """The loop over one state. ``advance`` does one epoch, round or step."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        state: TrainState,
+        pool: Pool,
+        train: Sequences,
+        *,
+        branch: str = "",
+        trains_discriminator: bool = True,
+    ) -> None:
+        """
+        Args:
+            state: changed in place; a restored one continues where it was.
+            train: the real sequences, [n, T].
+            branch: the control's name; no random number depends on it, so that only one thing differs.
+            trains_discriminator: whether the adversarial stage has discriminator phases.
+        """
+        self.config, self.state, self.pool, self.train, self.branch = config, state, pool, train, branch
+        self.trains_discriminator = (
+            trains_discriminator and "pretrain_discriminator" in state.algorithm.stages
+        )
+        self.totals: dict[Stage, int] = {
+            "pretrain_generator": config.pretrain.generator_epochs,
+            "pretrain_discriminator": config.pretrain.discriminator_rounds,
+            "adversarial": config.steps,
+        }
+        self._published = False
+
+    def __iter__(self) -> Iterator[Progress]:
+        while (progress := self.advance()) is not None:
+            yield progress
+
+    def enter_stage(self) -> Stage | None:
+        """Skips to the next stage with something left to do, and names it; None at the end."""
+        while (stage := self.state.stage_name) is not None and self.state.done >= self.totals[stage]:
+            self.state.stage, self.state.done = self.state.stage + 1, 0
+        return stage
+
+    def advance(self) -> Progress | None:
+        """One epoch, round or step; None when nothing is left."""
+        stage = self.enter_stage()
+        if stage is None:
+            return None
+        started = time.perf_counter()
+        if stage != "pretrain_generator" and not self._published:
+            self.publish()
+        metrics = _Metrics()
+        work = {
+            "pretrain_generator": self._pretrain_generator,
+            "pretrain_discriminator": self._pretrain_discriminator,
+            "adversarial": self._adversarial,
+        }
+        work[stage](metrics)
+        self.state.done += 1
+        self.state.step += 1
+        logged = metrics.means() | {"time/step": time.perf_counter() - started}
+        return Progress(self.state.step, stage, self.state.done, self.totals[stage], self.branch, logged)
+
+    def _pretrain_generator(self, metrics: _Metrics) -> None:
+        state, epoch = self.state, self.state.done
+        path: philox.Path = (self.config.seed, "pretrain_generator", epoch)
+        order: philox.Path = path if self.config.pretrain.shuffle else path[:2]
+        state.generator.train()
+        for group in state.optimizers["pretrain"].param_groups:
+            group["lr"] = pretraining_rate(self.config.pretrain, epoch)
+        for number, real in enumerate(_minibatches(self.train, self.config.batch_size, (*order, "order"))):
+            place = (*path, number)
+            with philox.global_random(place):
+                loss = state.algorithm.pretrain_loss(state.generator, real, epoch, philox.generator(place))
+                self._descend("pretrain", loss, metrics)
+
+    def _pretrain_discriminator(self, metrics: _Metrics) -> None:
+        self._discriminate((self.config.seed, "pretrain_discriminator", self.state.done), metrics,
+                           self.config.pretrain.discriminator_epochs)  # fmt: skip
+        self.publish()
+
+    def _adversarial(self, metrics: _Metrics) -> None:
+        state, settings = self.state, self.config.algorithm
+        path: philox.Path = (self.config.seed, "adversarial", state.done)
+        if state.policy is not None and state.done == 0:  # Algorithm 1: beta <- theta where the stage begins
+            state.policy.load_state_dict(state.generator.state_dict())
+            self.publish()
+        for g in range(settings.g_steps):
+            place = (*path, "generator", g)
+            real = self._draw_real((*place, "real"))
+            with metrics.timed("time/generate"):
+                fake = self.pool.collect(
+                    state.algorithm.rollouts(state.done), Request(len(real), real.source, real), place
+                )
+            state.generator.train()
+            state.discriminator.eval()
+            with metrics.timed("time/g_update"), philox.global_random(place):
+                loss = state.algorithm.generator_loss(
+                    state.generator, state.discriminator, fake, real, philox.generator(place)
+                )
+                self._descend("generator", loss, metrics)
+            metrics.add(describe_rollouts(fake, state.algorithm.credit(fake)))
+            self.publish()
+        if self.trains_discriminator:
+            for d in range(settings.d_steps):
+                self._discriminate((*path, "discriminator", d), metrics, settings.d_epochs)
+        if state.policy is not None:
+            _blend(state.policy, state.generator, settings.policy_delay)
+        self.publish()
+
+    def _discriminate(self, path: philox.Path, metrics: _Metrics, epochs: int) -> None:
+        """k epochs over the positives and as many fresh negatives; half of each minibatch is real."""
+        state, half = self.state, max(1, self.config.batch_size // 2)
+        with metrics.timed("time/negatives"):
+            fakes = self.pool.collect(
+                NEGATIVES, Request(len(self.train), self.train.source, self.train), (*path, "negatives")
+            ).sequences
+        state.discriminator.train()
+        state.generator.eval()
+        with metrics.timed("time/d_update"):
+            for epoch in range(epochs):
+                pairs = zip(
+                    _minibatches(self.train, half, (*path, epoch, "real")),
+                    _minibatches(fakes, half, (*path, epoch, "fake")),
+                    strict=True,
+                )
+                for number, (real, fake) in enumerate(pairs):
+                    place = (*path, epoch, number)
+                    with philox.global_random(place):
+                        loss = state.algorithm.discriminator_loss(
+                            state.generator, state.discriminator, fake, real, philox.generator(place)
+                        )
+                        self._descend("discriminator", loss, metrics)
+
+    def _descend(self, name: str, loss: Loss, metrics: _Metrics) -> None:
+        """One step of an optimiser; the gradient reaches the parameters that it owns and no others."""
+        optimizer = self.state.optimizers[name]
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        gradients = torch.autograd.grad(loss.value, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        letter, network = ("d", "discriminator") if name == "discriminator" else ("g", "generator")
+        limit = torch.inf if letter == "d" else self.config.algorithm.max_grad_norm
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        metrics.add({f"loss/{network}": loss.value.detach(), f"{letter}/grad_norm": norm, **loss.metrics})
+
+    def _draw_real(self, path: philox.Path) -> Sequences:
+        size = min(self.config.batch_size, len(self.train))
+        return self.train.select(torch.randperm(len(self.train), generator=philox.generator(path))[:size])
+
+    def has_discriminator(self) -> bool:
+        """Whether there is a discriminator that has learned something by now."""
+        return self.trains_discriminator and self.state.stage_name != "pretrain_generator"
+
+    def publish(self) -> None:
+        """Hands the networks as they are to the pool."""
+        state = self.state
+        state.version += 1
+        self.pool.publish(state.generator, state.discriminator, state.policy, version=state.version)
+        self._published = True
+
+
+def pretraining_rate(config: PretrainConfig, epoch: int) -> float:
+    """The generator's rate in an epoch of pretraining, counted from 0: constant, then falling linearly."""
+    falling = config.generator_lr_decay * config.generator_epochs
+    return config.generator_lr * min(1.0, (config.generator_epochs - epoch) / falling if falling else 1.0)
+
+
+def describe_rollouts(fake: Rollouts, credit: Tensor) -> Mapping[str, Tensor]:
+    """What is worth knowing of a generator batch whatever the algorithm: credits [B, T] and entropy."""
+    mask = fake.sequences.mask
+    earned = credit[mask]
+    return {
+        "reward/mean": earned.mean(),
+        "reward/std": earned.std(correction=0),
+        "reward/min": earned.min(),
+        "reward/max": earned.max(),
+        "adv/positive_ratio": (earned > 0).float().mean(),
+        "g/entropy": -fake.log_prob[mask].mean(),
+    }
+
+
+def _minibatches(sequences: Sequences, size: int, path: philox.Path) -> Iterator[Sequences]:
+    """All sequences once, in an order that belongs to the path; the last batch may be smaller."""
+    order = torch.randperm(len(sequences), generator=philox.generator(path))
+    for first in range(0, len(order), size):
+        yield sequences.select(order[first : first + size])
+
+
+def _blend(policy: torch.nn.Module, generator: torch.nn.Module, delay: float) -> None:
+    """policy <- delay * policy + (1 - delay) * generator, buffers copied."""
+    with torch.no_grad():
+        for old, new in zip(policy.parameters(), generator.parameters(), strict=True):
+            old.mul_(delay).add_(new, alpha=1 - delay)
+        for held, current in zip(policy.buffers(), generator.buffers(), strict=True):
+            held.copy_(current)
+
+
+class _Metrics:
+    """Means of what a unit of training reports, and sums of its times; read once, at the end."""
+
+    def __init__(self) -> None:
+        self._values: defaultdict[str, list[Tensor]] = defaultdict(list)
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+
+    def add(self, metrics: Mapping[str, Tensor]) -> None:
+        for name, value in metrics.items():
+            self._values[name].append(value)
+
+    def timed(self, name: str) -> _Timer:
+        return _Timer(name, self._seconds)
+
+    def means(self) -> dict[str, float]:
+        means = {
+            name: torch.stack(list(values)).float().mean().item() for name, values in self._values.items()
+        }
+        return means | dict(self._seconds)
+
+
+class _Timer:
+    def __init__(self, name: str, seconds: defaultdict[str, float]) -> None:
+        self._name, self._seconds = name, seconds
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds[self._name] += time.perf_counter() - self._started

@@ -1,0 +1,113 @@
+"""Likelihoods and diversity, by hand and against enumeration."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from algorithms.types import Alphabet, Sequences
+from orchestrator.config import EvaluationConfig
+from orchestrator.data import Dataset, draw
+from orchestrator.evaluation import diversity, evaluate, nll
+from toys import NgramGenerator, TabularDiscriminator, ToyOneShot, all_sequences
+from workers.pool import InProcessPool
+
+ALPHABET = Alphabet(size=4, start=0, end=1, pad=0, banned=(0,))
+FIXED = Alphabet(size=3)
+
+
+def dataset(G: NgramGenerator, oracle: bool = True) -> Dataset:
+    parts = {name: draw(G, 50, (name,)) for name in ("train", "validation", "test")}
+    return Dataset("toy", "0", "toy", G.alphabet, G.length, **parts, oracle=G if oracle else None)
+
+
+def pool(G, D):
+    return InProcessPool(G, D, threads=1, unit=4, sample_unit=64, memory=2**24)
+
+
+def test_nll_by_hand():
+    G = NgramGenerator(ALPHABET, 3, n=1)
+    with torch.no_grad():
+        G.logits[:] = torch.tensor([[0.0, 0.5, 0.25, 0.25]]).log()
+    tokens = torch.tensor([[2, 1, 0], [3, 3, 2]])  # "2 end" and an unfinished one of three
+    expected = (torch.tensor([4.0, 2.0]).log().sum() + 3 * torch.tensor(4.0).log()) / 5
+    assert nll(G, Sequences(tokens, ALPHABET.lengths(tokens))) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_tokens_that_cannot_be_emitted_are_left_out():
+    alphabet = Alphabet(size=4, start=0, end=1, pad=0, banned=(0, 2))
+    G = NgramGenerator(alphabet, 3, n=1)
+    tokens, without = torch.tensor([[3, 2, 1]]), torch.tensor([[3, 1, 0]])
+    assert nll(G, Sequences(tokens, alphabet.lengths(tokens))) == pytest.approx(
+        nll(G, Sequences(without, alphabet.lengths(without))), abs=1e-6
+    )
+
+
+def test_the_oracles_own_nll_is_its_entropy():
+    G = NgramGenerator(FIXED, 4, seed=2)
+    everything = all_sequences(FIXED, 4)
+    log_p = G.log_prob(everything).sum(1)
+    entropy = -(log_p.exp() * log_p).sum().item() / 4
+    sample = draw(G, 20_000, ("own",))
+    error = G.log_prob(sample.tokens).sum(1).std().item() / 4 / 20_000**0.5
+    assert abs(nll(G, sample) - entropy) < 5 * error
+
+
+def test_a_temperature_divides_the_logits():
+    G = NgramGenerator(ALPHABET, 4, seed=1)
+    hot = NgramGenerator(ALPHABET, 4, seed=1)
+    with torch.no_grad():
+        hot.logits /= 0.5
+    sample = draw(G, 30, ("t",))
+    assert nll(G, sample, 0.5) == pytest.approx(nll(hot, sample), abs=1e-5)
+
+
+def test_samples_and_likelihood_have_the_same_temperature():
+    G = NgramGenerator(FIXED, 4, seed=1)
+    with pool(G, TabularDiscriminator(FIXED, 4)) as p:
+        config = EvaluationConfig(samples=400, diversity_samples=50)
+        warm, cold = (
+            evaluate(G, None, p, dataset(G), config, ("e",), temperature=t).metrics for t in (1.0, 0.3)
+        )
+    assert cold["g/entropy"] < warm["g/entropy"]
+    assert cold["eval/nll_oracle"] < warm["eval/nll_oracle"]
+    assert cold["eval/nll_test"] > warm["eval/nll_test"]
+
+
+def test_diversity_by_hand():
+    data = dataset(NgramGenerator(FIXED, 4))
+    known = data.train.tokens[0]
+    new = next(row for row in all_sequences(FIXED, 4) if not (data.train.tokens == row).all(1).any())
+    tokens = torch.stack([known, known, new, new])
+    found = diversity(Sequences(tokens, FIXED.lengths(tokens)), data, 4)
+    assert found["eval/unique_rate"] == 0.5
+    assert found["eval/novelty"] == 0.5
+    assert found["eval/self_bleu_2"] == pytest.approx(1.0)  # each has its equal among the others
+
+
+def test_the_discriminator_is_judged_on_held_out_and_generated_sequences():
+    G, D = NgramGenerator(FIXED, 4), TabularDiscriminator(FIXED, 4)
+    data = dataset(G)
+    with torch.no_grad():
+        D.table.fill_(1.0)  # "everything is real"
+    with pool(G, D) as p:
+        metrics = evaluate(G, D, p, data, EvaluationConfig(samples=40, diversity_samples=20), ("e",)).metrics
+    assert metrics["eval/d_accuracy_real"] == 1.0
+    assert metrics["eval/d_accuracy_fake"] == 0.0
+
+
+def test_what_is_not_defined_is_said_not_numbered():
+    G = NgramGenerator(FIXED, 4)
+    with pool(G, TabularDiscriminator(FIXED, 4)) as p:
+        text = evaluate(
+            G, None, p, dataset(G, oracle=False), EvaluationConfig(samples=20, diversity_samples=10), ("e",)
+        )
+    assert "eval/nll_oracle" in text.undefined
+    assert "eval/nll_oracle" not in text.metrics
+    one_shot = ToyOneShot(FIXED, 4)
+    with pool(one_shot, TabularDiscriminator(FIXED, 4)) as p:
+        result = evaluate(
+            one_shot, None, p, dataset(G), EvaluationConfig(samples=20, diversity_samples=10), ("e",)
+        )
+    assert {"eval/nll_test", "eval/perplexity"} <= set(result.undefined)
+    assert "eval/nll_test" not in result.metrics

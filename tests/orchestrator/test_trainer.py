@@ -1,0 +1,153 @@
+"""The loop: its stages and counts, what moves in each, and golden numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from algorithms.types import Alphabet, Loss, RolloutSpec, Sequences
+from orchestrator.data import draw
+from orchestrator.recipe import load
+from orchestrator.state import TrainState
+from orchestrator.trainer import Trainer
+from toys import NgramGenerator
+from workers.pool import InProcessPool, Request
+
+ALPHABET = Alphabet(size=6, start=0, end=1, pad=0, banned=(0,))
+SMALL = """
+    generator.embedding=4 generator.hidden=4 discriminator.filters=[[1,3],[2,3]]
+    discriminator.embedding=4 pretrain.generator_epochs=2 pretrain.discriminator_rounds=1
+    pretrain.discriminator_epochs=2 steps=2 algorithm.g_steps=2 algorithm.d_steps=2
+    algorithm.d_epochs=3 algorithm.completions=2 batch_size=8
+""".split()
+
+
+class Counting(InProcessPool):
+    """Remembers what it was asked for."""
+
+    def collect(self, spec, request, path):
+        self.asked.append((spec, request.count, path))
+        return super().collect(spec, request, path)
+
+
+def trained(*more: str, n: int = 20, **options) -> tuple[Trainer, list, list]:
+    config = load("seqgan", [*SMALL, *more])
+    state = TrainState.fresh(config, ALPHABET, 5)
+    real = draw(NgramGenerator(ALPHABET, 5, seed=3), n, ("real",))
+    with Counting(
+        state.generator, state.discriminator, threads=1, unit=3, sample_unit=8, memory=2**24
+    ) as pool:
+        pool.asked = []
+        trainer = Trainer(config, state, pool, real, **options)
+        return trainer, list(trainer), pool.asked
+
+
+def test_stages_follow_one_another_on_one_counter():
+    _, progress, _ = trained()
+    assert [(p.step, p.stage, p.done, p.total) for p in progress] == [
+        (1, "pretrain_generator", 1, 2),
+        (2, "pretrain_generator", 2, 2),
+        (3, "pretrain_discriminator", 1, 1),
+        (4, "adversarial", 1, 2),
+        (5, "adversarial", 2, 2),
+    ]
+
+
+def test_negatives_are_fresh_and_as_many_as_the_positives():
+    _, _, asked = trained()
+    negatives = [(count, path) for spec, count, path in asked if not spec.scores]
+    assert len(negatives) == 1 + 2 * 2  # one round of pretraining, then d_steps in each step
+    assert {count for count, _ in negatives} == {20}
+    assert len({path for _, path in negatives}) == len(negatives)
+    scored = [count for spec, count, _ in asked if spec == RolloutSpec(completions=2)]
+    assert scored == [8] * 4  # g_steps in each step
+
+
+def test_each_stage_moves_its_own_network():
+    config = load("seqgan", SMALL)
+    state = TrainState.fresh(config, ALPHABET, 5)
+    real = draw(NgramGenerator(ALPHABET, 5, seed=3), 20, ("real",))
+
+    def weights(net: torch.nn.Module) -> torch.Tensor:
+        return torch.cat([p.detach().flatten().clone() for p in net.parameters()])
+
+    with InProcessPool(
+        state.generator, state.discriminator, threads=1, unit=3, sample_unit=8, memory=2**24
+    ) as pool:
+        trainer = Trainer(config, state, pool, real)
+        before_G, before_D = weights(state.generator), weights(state.discriminator)
+        for progress in trainer:
+            after_G, after_D = weights(state.generator), weights(state.discriminator)
+            assert (not torch.equal(before_G, after_G)) == (progress.stage != "pretrain_discriminator")
+            assert (not torch.equal(before_D, after_D)) == (progress.stage != "pretrain_generator")
+            before_G, before_D = after_G, after_D
+
+
+def test_the_gradient_is_clipped_and_its_norm_reported():
+    trainer, progress, _ = trained("algorithm.max_grad_norm=1e-6", "algorithm.generator_lr=1e-2")
+    assert progress[-1].metrics["g/grad_norm"] > 1e-6  # before clipping
+    assert trainer.state.optimizers["generator"].state  # and Adam has seen the clipped one
+    exp_avg_sq = next(iter(trainer.state.optimizers["generator"].state.values()))["exp_avg_sq"]
+    assert exp_avg_sq.max() <= 1e-12
+
+
+@pytest.mark.parametrize("n", [1, 3, 8, 9])
+def test_small_and_odd_data_are_used_to_the_last_sequence(n: int):
+    _, progress, _ = trained(n=n)
+    assert len(progress) == 5
+    assert all(torch.tensor(value).isfinite() for p in progress for value in p.metrics.values())
+
+
+def test_without_shuffling_every_epoch_has_the_same_minibatches():
+    def batches(*more: str) -> list[list[torch.Tensor]]:
+        config = load("seqgan", [*SMALL, *more])
+        state = TrainState.fresh(config, ALPHABET, 5)
+        real = draw(NgramGenerator(ALPHABET, 5, seed=3), 20, ("real",))
+        seen: list[torch.Tensor] = []
+        plain = state.algorithm.pretrain_loss
+
+        def watched(G, batch: Sequences, epoch: int, rng) -> Loss:
+            seen.append(batch.tokens)
+            return plain(G, batch, epoch, rng)
+
+        state.algorithm.pretrain_loss = watched
+        with InProcessPool(
+            state.generator, state.discriminator, threads=1, unit=3, sample_unit=8, memory=2**24
+        ) as pool:
+            trainer = Trainer(config, state, pool, real)
+            trainer.advance()
+            trainer.advance()
+        return [seen[:3], seen[3:]]
+
+    first, second = batches("pretrain.shuffle=false")
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    first, second = batches()
+    assert not all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert torch.equal(torch.cat(first).unique(dim=0), torch.cat(second).unique(dim=0))
+
+
+def test_the_rollout_policy_starts_at_the_pretrained_generator_and_lags_by_its_delay():
+    pretrained, _, _ = trained("algorithm.policy_delay=0.75", "steps=0")
+    trainer, _, _ = trained("algorithm.policy_delay=0.75", "steps=1")
+    state = trainer.state
+    assert state.policy is not None
+    for lagging, first, now in zip(
+        state.policy.parameters(),
+        pretrained.state.generator.parameters(),
+        state.generator.parameters(),
+        strict=True,
+    ):
+        torch.testing.assert_close(lagging, 0.75 * first + 0.25 * now)
+
+
+def test_the_pool_draws_from_the_generator_as_it_is():
+    config = load("seqgan", [*SMALL, "steps=1"])
+    state = TrainState.fresh(config, ALPHABET, 5)
+    real = draw(NgramGenerator(ALPHABET, 5, seed=3), 20, ("real",))
+    with InProcessPool(
+        state.generator, state.discriminator, threads=1, unit=3, sample_unit=8, memory=2**24
+    ) as pool:
+        list(Trainer(config, state, pool, real))
+        drawn = pool.collect(RolloutSpec(), Request(30), (1,))
+    expected = state.generator.log_prob(drawn.sequences.tokens).detach()
+    torch.testing.assert_close(drawn.log_prob, expected, rtol=0, atol=1e-5)
