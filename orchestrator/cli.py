@@ -1,0 +1,292 @@
+"""The command line: what a user types, and the exit code that comes back.
+
+Heavy packages are imported inside the commands, so that help and mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.errors import AdvseqError
+
+if TYPE_CHECKING:
+    from orchestrator.console import Console
+    from orchestrator.run import Run
+
+HIGHER: dict[str, str] = {}
+"""Commands of the packages above this one, loaded by name when they are called: command -> module:app."""
+
+app = typer.Typer(
+    name="advseq",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Adversarial training of sequence generators.",
+    epilog="Exit codes: 0 done, 2 bad configuration or input, 3 cannot be placed, 4 stopped by a guard, "
+    "75 failed but resumable, 130 Ctrl-C, 143 SIGTERM.",
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[a.b=VALUE]...", help="Settings, for example data.path=my.txt seed=3."),
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and the closing table only.")]
+At = Annotated[str, typer.Option("--checkpoint", help="best, last, or a step.")]
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe (see `advseq recipes`) or a TOML file.")],
+    overrides: Overrides = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="The run's own directory; it must not exist yet.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Resolve and check everything, then stop.")
+    ] = False,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a generator, with its controls, into a new run directory."""
+    from orchestrator.recipe import load
+
+    config = load(recipe, overrides)
+    if dry_run:
+        from orchestrator.plan import plan
+        from orchestrator.recipe import flatten
+
+        planned = plan(config)
+        if json_output:
+            _print_json(planned)
+        else:
+            shown = flatten({key: value for key, value in planned.items() if key != "config"})
+            _table(("what", "value"), [(key, str(value)) for key, value in shown.items()])
+            _out().print("nothing was trained or written (--dry-run)")
+        return
+
+    def begin(console: Console) -> Run:
+        from orchestrator.run import Run
+
+        return Run.create(config, run_dir, say=console.say, warn=console.warn)
+
+    _train(begin, json_output=json_output, quiet=quiet)
+
+
+@app.command()
+def resume(run: RunPath, json_output: Json = False, quiet: Quiet = False) -> None:
+    """Continue a run that was stopped or killed, to the same result as if it had not been."""
+
+    def begin(console: Console) -> Run:
+        from orchestrator.run import Run
+
+        return Run.resume(run, say=console.say, warn=console.warn)
+
+    _train(begin, json_output=json_output, quiet=quiet)
+
+
+@app.command()
+def evaluate(
+    run: RunPath,
+    checkpoint: At = "best",
+    samples: Annotated[
+        int | None, typer.Option(min=2, help="Generated sequences; the recipe's by default.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(min=0.01, max=10, help="Divides the logits.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
+    json_output: Json = False,
+) -> None:
+    """Measure a run's generator again, at a checkpoint and a temperature."""
+    from orchestrator.trained import evaluate_run
+
+    result = evaluate_run(run, checkpoint, samples=samples, temperature=temperature, seed=seed)
+    if json_output:
+        _print_json(result)
+        return
+    from orchestrator.report import metrics_table
+
+    _out().print(metrics_table(result))
+
+
+@app.command()
+def sample(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run directory, or a model in MLflow: models:/m-...")
+    ],
+    n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many lines.")] = 10,
+    temperature: Annotated[float, typer.Option(min=0.01, max=10, help="Below 1 is colder.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal lines.")] = 0,
+    prefix: Annotated[str, typer.Option(help="What every line begins with.")] = "",
+    checkpoint: At = "best",
+    runs: Annotated[Path, typer.Option(help="The folder whose MLflow store holds the model.")] = Path("runs"),
+    json_output: Json = False,
+) -> None:
+    """Print sequences from a trained generator, one a line."""
+    from orchestrator.trained import sampler_of
+
+    lines = sampler_of(run, checkpoint, runs).sample(n, temperature, seed, prefix)
+    if json_output:
+        _print_json(
+            {"run": run, "checkpoint": checkpoint, "temperature": temperature, "seed": seed, "lines": lines}
+        )
+    else:
+        for line in lines:
+            print(line)
+
+
+@app.command()
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="Print this recipe with every setting and its meaning.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """List the shipped recipes, or all settings of one."""
+    from orchestrator.recipe import flatten, known_keys, load, resolved, shipped
+
+    if name is None:
+        found = shipped()
+        if json_output:
+            _print_json(found)
+        else:
+            _table(("recipe", "what it is"), list(found.items()))
+        return
+    settings = flatten(resolved(load(name)))
+    if json_output:
+        _print_json(settings)
+    else:
+        meanings = known_keys()
+        shown = [(key, json.dumps(value), meanings.get(key, "")) for key, value in settings.items()]
+        _table(("setting", "value", "meaning"), shown)
+
+
+@app.command()
+def ui(
+    runs: Annotated[Path, typer.Option(help="The folder that holds the run directories.")] = Path("runs"),
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Serve the MLflow page with these runs, on this machine only."""
+    from orchestrator.config import TrackingConfig
+    from orchestrator.tracking import store_uri
+    from orchestrator.ui import serve
+
+    serve(store_uri(TrackingConfig(), runs), runs, port=port, open_browser=open_browser)
+
+
+@app.command()
+def doctor(
+    runs: Annotated[Path, typer.Option(help="The folder that holds the run directories.")] = Path("runs"),
+    json_output: Json = False,
+) -> None:
+    """Check versions, memory, disk, GPU and the tracking store, and say what to do about each."""
+    from orchestrator.config import TrackingConfig
+    from orchestrator.doctor import diagnose, print_checks
+    from orchestrator.tracking import store_uri
+
+    checks = diagnose(runs, store_uri(TrackingConfig(), runs))
+    if json_output:
+        _print_json({"checks": [check.as_dict() for check in checks]})
+    else:
+        print_checks(checks)
+    if any(check.status == "fail" for check in checks):
+        raise typer.Exit(2)
+
+
+def main() -> None:
+    """Runs one command; a failure that we can explain is one message and its exit code."""
+    if sys.argv[1:2] not in (["train"], ["resume"]):
+        # a reader that has seen enough (`advseq sample | head`) is no error; training outlives its reader
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if len(sys.argv) > 1 and sys.argv[1] in HIGHER:
+        module, _, attribute = HIGHER[sys.argv[1]].partition(":")
+        app.add_typer(getattr(importlib.import_module(module), attribute), name=sys.argv[1])
+    try:
+        app()
+    except AdvseqError as problem:
+        print(f"advseq: {problem}", file=sys.stderr)
+        sys.exit(problem.exit_code)
+    except KeyboardInterrupt:
+        print("advseq: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _train(begin: Callable[[Console], Run], *, json_output: bool, quiet: bool) -> None:
+    from orchestrator.console import Console
+
+    received: list[int] = []
+    with Console(quiet=quiet, as_json=json_output) as console:
+        console.say("loading torch ...")
+        run = begin(console)
+        console.say(f"run directory: {run.directory.path}")
+        with _Signals(run, console, received):
+            for progress in run:
+                console.show(progress)
+        from orchestrator.report import closing
+
+        console.conclude(run.summary, *closing(run.summary, run.directory.path, run.publication.links()))
+    if received:
+        raise typer.Exit(128 + received[0])
+
+
+class _Signals:
+    """The first Ctrl-C or SIGTERM asks the run to commit and stop; the second ends it at once."""
+
+    def __init__(self, run: Run, console: Console, received: list[int]) -> None:
+        self._run, self._console, self._received = run, console, received
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._received:
+            self._console.warn(
+                "stopped at once; the last commit stays, and `advseq resume` continues from it"
+            )
+            sys.exit(128 + number)
+        self._received.append(number)
+        self._console.say("finishing the step under way and committing it; once more to stop at once")
+        self._run.stop()
+
+
+def _out() -> Any:
+    from rich.console import Console as RichConsole
+
+    return RichConsole()
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for number, title in enumerate(head):
+        table.add_column(title, no_wrap=number == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    _out().print(table)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=1, default=str))
+
+
+if __name__ == "__main__":
+    main()
