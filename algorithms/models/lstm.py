@@ -110,8 +110,8 @@ class LSTMGenerator(Generator):
         gates = torch.addmm(self.bias, self.embedding[fed.flatten()], self.input).view(B, T, -1)
         state = self.start(B)
         h, c, hs, cs = state.h, state.c, [], []
-        for t in range(T):
-            h, c = self._cell(gates[:, t], h, c)
+        for gate in gates.unbind(1):  # its backward pass is one stack; indexing would fill [B, T, 4H] T times
+            h, c = self._cell(gate, h, c)
             hs.append(h)
             cs.append(c)
         return torch.stack(hs, 1), torch.stack(cs, 1)  # [B, T, H] each
