@@ -85,8 +85,8 @@ def _table(runs: list[dict[str, Any]]) -> list[str]:
     margins = [
         run["metrics"]["eval/control_margin"] for run in runs if "eval/control_margin" in run["metrics"]
     ]
-    lines += ["", f"{len(runs)} seed{'s' * (len(runs) > 1)} ({', '.join(str(run['seed']) for run in runs)}); mean, "
-              "and in brackets the least and the greatest; nats per token."]  # fmt: skip
+    seeds = ", ".join(str(run["seed"]) for run in runs)
+    lines += ["", f"Seeds {seeds}: the mean, and in brackets the least and the greatest; nats per token."]
     if floor:
         lines += [f"The oracle's own entropy: {statistics.mean(floor):.3f}."]
     falls = [

@@ -21,7 +21,7 @@ from workers.philox import Path
 from workers.pool import Pool, Request
 
 SELF_BLEU_ORDERS = (2, 3, 4, 5)
-_LOGITS_AT_ONCE = 2**24
+_LOGITS_AT_ONCE = 2**21
 
 
 @dataclass(frozen=True, slots=True)

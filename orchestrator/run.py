@@ -21,8 +21,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
-import torch
-
 from orchestrator import checkpoints
 from orchestrator.branch import Branch
 from orchestrator.colder_start import colder_curve, matching_point
@@ -40,6 +38,7 @@ from orchestrator.summary import summarize
 from orchestrator.trainer import Trainer
 from workers import philox
 from workers.pool import InProcessPool, Pool
+from workers.process import settle
 
 Say = Callable[[str], None]
 Metrics = dict[str, float]
@@ -92,7 +91,7 @@ class Run:
         """Trains to the end, or until :meth:`stop` or ``run.max_minutes`` end it after a commit."""
         status, reason = "failed", "the process ended"
         try:
-            torch.set_num_threads(self.config.learner.threads)
+            settle(self.config.learner.threads)
             self.directory.event("started", attempt=self.directory.new_attempt())
             yield from self._work()
             status, reason = ("stopped", "asked to stop") if self._must_stop() else ("finished", "")
