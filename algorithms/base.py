@@ -23,9 +23,11 @@ class Algorithm(nn.Module):
 
     Attributes:
         stages: what a run of it goes through, in order.
+        has_discriminator: whether there is one to train.
     """
 
     stages: ClassVar[tuple[Stage, ...]] = ("pretrain_generator", "pretrain_discriminator", "adversarial")
+    has_discriminator: ClassVar[bool] = True
 
     class Config(Frozen):
         """What every adversarial recipe sets; the defaults are SeqGAN's."""
@@ -93,6 +95,7 @@ class PretrainingOnly(Algorithm):
     """The base of what has no adversarial stage."""
 
     stages: ClassVar[tuple[Stage, ...]] = ("pretrain_generator",)
+    has_discriminator: ClassVar[bool] = False
 
     def rollouts(self, step: int) -> RolloutSpec:
         return RolloutSpec()

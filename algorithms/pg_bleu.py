@@ -36,6 +36,7 @@ from algorithms.types import Loss, Rollouts, RolloutSpec, Sequences
 
 class PGBLEU(Algorithm):
     stages: ClassVar[tuple[Stage, ...]] = ("pretrain_generator", "adversarial")
+    has_discriminator: ClassVar[bool] = False
 
     class Config(Algorithm.Config):
         name: Literal["pg_bleu"] = "pg_bleu"

@@ -115,14 +115,12 @@ class RolloutSpec:
         samples: sequences sampled per prompt.
         completions: N, Monte Carlo completions of each prefix; 0 scores whole sequences only.
         clamp: leading tokens copied from the real sequence instead of sampled.
-        positions: which prefixes are completed; ``all``, or only the ``whole`` sequence.
         scores: names in ``algorithms.scores``; K of them.
     """
 
     samples: int = 1
     completions: int = 0
     clamp: int = 0
-    positions: str = "all"
     scores: tuple[str, ...] = ("logit",)
 
 
@@ -134,17 +132,15 @@ class Rollouts:
         sequences: B sampled sequences.
         log_prob: [B, T] log-probability of each token under the policy that drew it; 0 on padding.
         scores: [B, T, N, K] float32. Column t - 1 scores the completions of the prefix of length t;
-            from the last token on it is the score of the sequence itself, N times. [B, 1, 1, K] where
-            only whole sequences were scored, [B, 0, 0, K] where nothing was.
+            from the last token on it is the score of the sequence itself, N times, and so it is in
+            columns of prefixes shorter than the clamp. [B, 1, 1, K] where only whole sequences were scored.
         clamp: leading tokens that are real.
-        texts: a few completions kept for people to read, [n, T].
     """
 
     sequences: Sequences
     log_prob: Tensor
     scores: Tensor
     clamp: int = 0
-    texts: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.sequences)

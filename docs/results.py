@@ -22,7 +22,6 @@ COLUMNS = (
     ("eval/nll_test", "NLL_test"),
     ("eval/unique_rate", "unique"),
     ("eval/self_bleu_2", "self-BLEU-2"),
-    ("g/entropy", "entropy"),
 )
 LIMIT = 50_000
 
@@ -114,11 +113,7 @@ def _cell(metrics: list[dict[str, float]], name: str) -> str:
 
 
 def _rounded(metrics: dict[str, float]) -> dict[str, float]:
-    kept = {
-        name: value
-        for name, value in metrics.items()
-        if name.startswith(("eval/", "g/entropy", "temperature"))
-    }
+    kept = {name: value for name, value in metrics.items() if name.startswith(("eval/", "temperature"))}
     return {name: round(value, 5) for name, value in kept.items()}
 
 

@@ -7,17 +7,18 @@ journal, which a resumed branch cuts back to where its checkpoint was made.
 
 from __future__ import annotations
 
-import math
+import difflib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from algorithms.registry import build
 from orchestrator import checkpoints
 from orchestrator.checkpoints import Checkpoint, full_disk_explained
 from orchestrator.config import RunConfig
 from orchestrator.data import Dataset
-from orchestrator.errors import GuardError
+from orchestrator.errors import UserError
 from orchestrator.evaluation import evaluate, floor
 from orchestrator.journal import Journal, Record
 from orchestrator.progress import Progress
@@ -33,6 +34,24 @@ class Best:
     step: int
     metric: str
     value: float
+
+
+def best_metric(config: RunConfig) -> str:
+    """The metric that chooses the best checkpoint, ``auto`` resolved by what the data allows."""
+    if config.best.metric != "auto":
+        return config.best.metric
+    return "eval/nll_oracle" if config.data.path is None else "eval/nll_validation"
+
+
+def best_evaluation(journal: Journal, config: RunConfig) -> Best | None:
+    """The best evaluation of the algorithm's last stage that a journal holds, by the configured metric."""
+    metric, sign = best_metric(config), 1.0 if config.best.direction == "minimize" else -1.0
+    last = build(config.algorithm).stages[-1]
+    records = [r for r in journal.read() if metric in r.metrics and r.stage == last]
+    if not records:
+        return None
+    chosen = min(records, key=lambda record: sign * record.metrics[metric])
+    return Best(chosen.step, metric, chosen.metrics[metric])
 
 
 class Branch:
@@ -54,13 +73,23 @@ class Branch:
         self._floor: float | None = None
 
     def restore(self) -> Checkpoint | None:
-        """Continues from the newest whole checkpoint, if there is one; cuts the journal back to it."""
+        """Continues from the newest whole checkpoint, if there is one; cuts the journal back to it.
+
+        Raises:
+            UserError: there are checkpoints, and none of them is whole.
+        """
         found, complaints = checkpoints.latest(self.checkpoints)
+        if found is None and complaints:
+            raise UserError(
+                f"no checkpoint in {self.checkpoints} can be used: {'; '.join(complaints)}. "
+                "Put one back, or start a new run"
+            )
         for complaint in complaints:
             self.warn(f"{complaint}; using the checkpoint before it")
         if found is None:
             self.journal.truncate(0)
             return None
+        checkpoints.set_aside_newer(self.checkpoints, found.step)
         self.trainer.state.restore(found.tensors, found.meta["counters"])
         self.journal.truncate(found.meta["journal"])
         self.undefined = tuple(found.meta["undefined"])
@@ -75,13 +104,13 @@ class Branch:
                 before = Progress(
                     state.step, self._stage_before(), 0, 0, self.trainer.branch, self.evaluate()
                 )
-                self.journal.append(before.step, before.stage, before.metrics)
+                with full_disk_explained(self.journal.path):
+                    self.journal.append(before.step, before.stage, before.metrics)
                 self.commit()
             if stop():
                 break
             progress = self.trainer.advance()
             assert progress is not None
-            self._guard(progress)
             if self._due(progress):
                 progress = replace(progress, metrics={**progress.metrics, **self.evaluate()})
             with full_disk_explained(self.journal.path):
@@ -111,11 +140,22 @@ class Branch:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(f"{line}\n" for line in shown), encoding="utf-8")
         metrics = dict(result.metrics)
+        self._check_best_metric(metrics)
         if data.oracle is not None:
             if self._floor is None:
                 self._floor = floor(data.oracle, data.test)
             metrics["eval/nll_oracle_floor"] = self._floor
         return metrics
+
+    def _check_best_metric(self, metrics: Mapping[str, float]) -> None:
+        wanted, known = best_metric(self.config), {*metrics, "eval/d_accuracy_real", "eval/d_accuracy_fake"}
+        if wanted not in known:
+            near = difflib.get_close_matches(wanted, known, 1, 0.4)
+            raise UserError(
+                f"best.metric = {wanted} is not measured here"
+                + (f": did you mean {near[0]}?" if near else "")
+                + f" Known are {', '.join(sorted(known))}"
+            )
 
     def samples_file(self, step: int) -> Path:
         """Where the samples of an evaluation at a step lie."""
@@ -140,20 +180,8 @@ class Branch:
         return [record for record in self.journal.read() if "eval/unique_rate" in record.metrics]
 
     def best(self) -> Best | None:
-        """The best evaluation of the algorithm's last stage, by the configured metric."""
-        metric, sign = self.best_metric(), 1.0 if self.config.best.direction == "minimize" else -1.0
-        last = self.trainer.state.algorithm.stages[-1]
-        records = [r for r in self.evaluations() if metric in r.metrics and r.stage == last]
-        if not records:
-            return None
-        chosen = min(records, key=lambda record: sign * record.metrics[metric])
-        return Best(chosen.step, metric, chosen.metrics[metric])
-
-    def best_metric(self) -> str:
-        """The configured metric, ``auto`` resolved by what the data allows."""
-        if self.config.best.metric != "auto":
-            return self.config.best.metric
-        return "eval/nll_validation" if self.data.oracle is None else "eval/nll_oracle"
+        """The best evaluation of the algorithm's last stage, so far."""
+        return best_evaluation(self.journal, self.config)
 
     def start_step(self) -> int:
         """The step at which the adversarial stage begins, as far as the run has come."""
@@ -180,12 +208,3 @@ class Branch:
         late = time.monotonic() - self._committed >= self.config.checkpoint.every_seconds
         if late or progress.done == progress.total or (best is not None and best.step == progress.step):
             self.commit()
-
-    def _guard(self, progress: Progress) -> None:
-        for name, value in progress.metrics.items():
-            if name.startswith("loss/") and not math.isfinite(value):
-                raise GuardError(
-                    f"{name} became {value} at step {progress.step} ({progress.stage}): training has "
-                    f"diverged. The last good checkpoint is in {self.checkpoints}; lower the learning "
-                    "rate and start again"
-                )

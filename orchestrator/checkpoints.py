@@ -64,6 +64,7 @@ def save(directory: Path, step: int, tensors: Mapping[str, Tensor], meta: Mappin
             return final
     draft = directory / f"tmp-{step:06d}-{os.getpid()}"
     with full_disk_explained(draft):
+        shutil.rmtree(draft, ignore_errors=True)  # of a dead process with this one's number
         try:
             draft.mkdir(parents=True)
             save_file(
@@ -93,6 +94,7 @@ def load(directory: Path, step: int) -> Checkpoint:
 
     Raises:
         DamagedCheckpoint: a file is missing, torn or altered; the message names it.
+        ResumableError: a file may not be read.
     """
     at = folder(directory, step)
     try:
@@ -109,6 +111,11 @@ def load(directory: Path, step: int) -> Checkpoint:
                 )
         tensors = load_file(at / _FILES[0])
         meta = json.loads((at / _FILES[1]).read_text())
+    except (
+        PermissionError,
+        TimeoutError,
+    ) as problem:  # the checkpoint may be whole: nothing is put in its place
+        raise ResumableError(f"cannot read {at}: {problem}. Mend that, then resume") from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as problem:
         raise DamagedCheckpoint(f"{at}: cannot be read ({problem})") from None
     return Checkpoint(step, tensors, meta)
@@ -129,6 +136,14 @@ def latest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
         except DamagedCheckpoint as damage:
             complaints.append(str(damage))
     return None, complaints
+
+
+def set_aside_newer(directory: Path, step: int) -> None:
+    """Renames damaged checkpoints beyond the one that is used, so that they no longer count as newest."""
+    for newer in steps(directory):
+        if newer > step:
+            path = folder(directory, newer)
+            path.rename(_aside(path))
 
 
 def prune(directory: Path, keep: int, pinned: set[int]) -> None:

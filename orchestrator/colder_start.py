@@ -7,7 +7,7 @@ NLL_oracle by lowering its temperature, so a GAN must be compared with the whole
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from algorithms.models.base import Generator
@@ -26,10 +26,20 @@ BISECTIONS = 6
 
 
 def colder_curve(
-    G: Generator, pool: Pool, data: Dataset, config: EvaluationConfig, path: Path
-) -> list[Point]:
-    """Metrics of G at each temperature; the pool must hold the same G."""
-    return [_at(temperature, G, pool, data, config, path) for temperature in TEMPERATURES]
+    G: Generator,
+    pool: Pool,
+    data: Dataset,
+    config: EvaluationConfig,
+    path: Path,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Point] | None:
+    """Metrics of G at each temperature, or None if it was stopped; the pool must hold the same G."""
+    curve = []
+    for temperature in TEMPERATURES:
+        if stop():
+            return None
+        curve.append(_at(temperature, G, pool, data, config, path))
+    return curve
 
 
 def matching_point(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from algorithms.config import Frozen
 from algorithms.models.lstm import LSTMGenerator
@@ -116,7 +116,7 @@ class EvaluationConfig(Frozen):
 
 
 class RolloutConfig(Frozen):
-    """How rollouts are cut into units. None of it changes a random draw."""
+    """How rollouts are cut into units. None of it changes a random number."""
 
     unit: int = Field(8, ge=1)
     """Sequences per unit where prefixes are completed: the quantum of work and of retry."""
@@ -124,8 +124,8 @@ class RolloutConfig(Frozen):
     sample_unit: int = Field(512, ge=1)
     """Sequences per unit where whole sequences are only sampled."""
 
-    memory_mb: int = Field(512, ge=16)
-    """Memory that the units running at once may take together, in MiB."""
+    memory_mb: int = Field(256, ge=16)
+    """Memory that the completions of one unit may take, in MiB."""
 
 
 class LearnerConfig(Frozen):
@@ -134,9 +134,6 @@ class LearnerConfig(Frozen):
     threads: int = Field(2, ge=1)
     """CPU threads of the learner, and units run side by side by the in-process pool; not the machine's
     number of cores, so that a result does not depend on the machine."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes a GPU where there is one, decided once and recorded."""
 
 
 class CheckpointConfig(Frozen):
@@ -227,11 +224,12 @@ class RunConfig(Frozen):
     run: LimitConfig = LimitConfig()
     init: InitConfig = InitConfig()
 
-    @field_validator("algorithm", mode="before")
+    @field_validator("algorithm", "generator", "discriminator", mode="before")
     @classmethod
-    def _default_algorithm(cls, value: object) -> object:
-        """A section that names no algorithm means the default one."""
-        return {"name": SeqGAN.Config().name, **value} if isinstance(value, dict) else value
+    def _default_member(cls, value: object, info: ValidationInfo) -> object:
+        """A section that does not name its kind means the default one."""
+        default = cls.model_fields[str(info.field_name)].default.name
+        return {"name": default, **value} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _coherent(self) -> RunConfig:

@@ -18,7 +18,7 @@ from algorithms.scores import lookup
 from algorithms.types import Rollouts, RolloutSpec
 from orchestrator.config import ControlName
 from workers import philox
-from workers.pool import Pool, PoolCounts, Request
+from workers.pool import Pool, Request
 
 Alter = Callable[[Rollouts, RolloutSpec, philox.Path], Rollouts]
 
@@ -66,7 +66,6 @@ class AlteredPool:
 
     def __init__(self, pool: Pool, alter: Alter) -> None:
         self._pool, self._alter = pool, alter
-        self.counts: PoolCounts = pool.counts
 
     def publish(
         self, generator: Generator, discriminator: Discriminator, policy: Generator | None, *, version: int

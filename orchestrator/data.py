@@ -27,7 +27,7 @@ class Dataset:
 
     Attributes:
         name: of the MLflow experiment; equal for equal data.
-        digest: hash of the training sequences.
+        digest: hash of all sequences, held-out ones included.
         source: where they come from, for people.
         alphabet, length: what a model needs to know (V, T).
         train, validation, test: disjoint.
@@ -48,6 +48,19 @@ class Dataset:
     codec: Codec | None = None
     notes: tuple[str, ...] = ()
 
+    def identity(self) -> dict[str, str | int]:
+        """What tells these data from others, as ``data.json`` keeps it."""
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "source": self.source,
+            "vocabulary": self.alphabet.size,
+            "length": self.length,
+            "train": len(self.train),
+            "validation": len(self.validation),
+            "test": len(self.test),
+        }
+
     def text(self, tokens: torch.Tensor) -> list[str]:
         """Sequences [B, T] for people to read: text, or the ids where there is no text."""
         return decode(tokens, self.alphabet, self.codec)
@@ -58,6 +71,22 @@ def decode(tokens: torch.Tensor, alphabet: Alphabet, codec: Codec | None) -> lis
     lengths = alphabet.lengths(tokens).tolist()
     rows = [row[:length] for row, length in zip(tokens.tolist(), lengths, strict=True)]
     return [" ".join(map(str, row)) if codec is None else codec.decode(row) for row in rows]
+
+
+def shape(config: DataConfig, codec: Codec | None = None) -> tuple[Alphabet, int]:
+    """The alphabet and T that models are built for, without drawing or encoding a sequence.
+
+    Args:
+        codec: of text that was read before; text without one is read.
+    """
+    if codec is None and config.path is not None:
+        data = load_data(config)
+        return data.alphabet, data.length
+    if codec is not None:
+        return codec.alphabet, codec.length
+    if config.oracle is not None:
+        return load_oracle(config.oracle, config.oracle_length).alphabet, config.oracle_length
+    return Alphabet(size=config.oracle_vocabulary), config.oracle_length
 
 
 def load_data(config: DataConfig, say: Callable[[str], None] = lambda _: None) -> Dataset:
@@ -99,7 +128,7 @@ def _from_oracle(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     drawn = {part: draw(oracle, count, ("data", config.oracle_seed, part)) for part, count in counts.items()}
     name = f"oracle-v{oracle.alphabet.size}-t{oracle.length}-{stem}"
     parts = (drawn["train"], drawn["validation"], drawn["test"])
-    return Dataset(name, _digest(parts[0]), source, oracle.alphabet, oracle.length, *parts, oracle=oracle)
+    return Dataset(name, _digest(*parts), source, oracle.alphabet, oracle.length, *parts, oracle=oracle)
 
 
 def _from_text(config: DataConfig, say: Callable[[str], None]) -> Dataset:
@@ -121,7 +150,7 @@ def _from_text(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     name = f"{config.path.stem}-{config.level}-{fingerprint(lines)}"
     return Dataset(
         name,
-        _digest(encoded["train"]),
+        _digest(encoded["train"], encoded["validation"], encoded["test"]),
         str(config.path),
         codec.alphabet,
         codec.length,
@@ -133,5 +162,8 @@ def _from_text(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     )
 
 
-def _digest(sequences: Sequences) -> str:
-    return blake2b(sequences.tokens.numpy().tobytes(), digest_size=8).hexdigest()
+def _digest(*parts: Sequences) -> str:
+    digest = blake2b(digest_size=8)
+    for part in parts:
+        digest.update(part.tokens.numpy().tobytes())
+    return digest.hexdigest()

@@ -62,7 +62,7 @@ def evaluate(
     )
     samples = fake.sequences
     metrics = diversity(samples, data, config.diversity_samples)
-    metrics["g/entropy"] = -fake.log_prob[samples.mask].mean().item()
+    metrics["eval/entropy"] = -fake.log_prob[samples.mask].mean().item()
     undefined = []
     if data.oracle is not None:
         metrics["eval/nll_oracle"] = nll(data.oracle, samples)

@@ -6,6 +6,7 @@ in the literature belong to that one (``data.oracle``), another draw gives other
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def load_oracle(path: Path, length: int) -> LSTMGenerator:
             found = {
                 name: torch.from_numpy(arrays[key]).float() for name, key in zip(_ARRAYS, names, strict=True)
             }
-    except (OSError, ValueError, KeyError) as problem:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as problem:
         raise UserError(f"data.oracle = {path}: cannot be read ({problem}); {_WANTED}") from None
     try:
         (V, E), H = found["emb"].shape, found["bi"].shape[0]

@@ -9,8 +9,7 @@ import torch
 
 from algorithms.types import Alphabet
 from orchestrator.config import RunConfig
-from orchestrator.data import load_data
-from orchestrator.oracle import load_oracle
+from orchestrator.data import load_data, shape
 from orchestrator.recipe import resolved
 from orchestrator.state import TrainState
 
@@ -30,7 +29,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
     rows = config.batch_size * spec.samples * spec.completions * (length - 1)
     adversarial = config.steps if "adversarial" in state.algorithm.stages else 0
     half = max(1, config.batch_size // 2)
-    judged = "pretrain_discriminator" in state.algorithm.stages
+    judged = state.algorithm.has_discriminator
     minibatches = (
         math.ceil(train / half) * config.algorithm.d_epochs * config.algorithm.d_steps if judged else 0
     )
@@ -44,10 +43,9 @@ def plan(config: RunConfig) -> dict[str, Any]:
         "completions_per_step": rows * config.algorithm.g_steps if adversarial else 0,
         "units_per_step": math.ceil(config.batch_size * spec.samples / config.rollout.unit) if rows else 0,
         "discriminator_minibatches_per_step": minibatches if adversarial else 0,
-        "checkpoint_mib": round(4 * (3 * trained + parameters["generator"]) / MIB, 1),
+        "checkpoint_mib": round(4 * (3 * trained + 2 * parameters["generator"]) / MIB, 1),
         "rollout_memory_mib": config.rollout.memory_mb,
         "placement": {"rollouts": "in this process", "threads": config.learner.threads, "device": "cpu"},
-        "gpu_visible": torch.cuda.is_available(),
     }
 
 
@@ -56,10 +54,7 @@ def _data(config: RunConfig) -> tuple[Alphabet, int, int]:
     if config.data.path is not None:
         data = load_data(config.data)
         return data.alphabet, data.length, len(data.train)
-    if config.data.oracle is not None:
-        oracle = load_oracle(config.data.oracle, config.data.oracle_length)
-        return oracle.alphabet, oracle.length, config.data.sequences
-    return Alphabet(size=config.data.oracle_vocabulary), config.data.oracle_length, config.data.sequences
+    return *shape(config.data), config.data.sequences
 
 
 def _count(net: torch.nn.Module) -> int:

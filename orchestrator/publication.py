@@ -14,13 +14,16 @@ from typing import Any
 
 from orchestrator import tracking
 from orchestrator.config import RunConfig
-from orchestrator.data import Dataset
-from orchestrator.recipe import flatten, resolved
+from orchestrator.recipe import resolved
 from orchestrator.run_directory import RunDirectory, versions, write_json
 
 Say = Callable[[str], None]
 STATUS: dict[str, tracking.Status] = {"finished": "FINISHED", "stopped": "KILLED"}
 """MLflow's word for how a run ended; everything else is FAILED."""
+
+
+SIZES = ("vocabulary", "length", "train", "validation", "test")
+"""What of ``data.json`` is shown beside the data set."""
 
 
 class Publication:
@@ -32,44 +35,48 @@ class Publication:
         self.uri = tracking.store_uri(config.tracking, self._root)
         self._run: tracking.Tracker | tracking.NoTracker = tracking.NoTracker()
         self._experiment = config.tracking.experiment
-        self._children: list[str] = []
 
-    def open(self, data: Dataset) -> None:
+    def open(self, data: Mapping[str, Any]) -> None:
         """Starts or continues the MLflow run, and tells it what the run is.
+
+        Args:
+            data: what ``data.json`` says: name, digest, source and sizes.
 
         Raises:
             TrackingUnavailable: the store cannot be reached, and ``tracking.required`` is set.
         """
-        self._experiment = self._config.tracking.experiment or data.name
+        self._experiment = self._config.tracking.experiment or str(data["name"])
         if not self._config.tracking.enabled:
             return
         self._say(f"opening MLflow at {self.uri} ...")
         self._run = self._tracker(self._directory.path, self._directory.path.name, {})
-        profile = {
-            "vocabulary": data.alphabet.size,
-            "length": data.length,
-            "train": len(data.train),
-            "validation": len(data.validation),
-            "test": len(data.test),
-        }
-        self._run.log_dataset(data.name, data.digest, data.source, profile)
+        sizes = {name: data[name] for name in SIZES}
+        self._run.log_dataset(data["name"], data["digest"], data["source"], sizes)
         self._run.log_file(self._directory.path / "config.json")
 
     @contextmanager
-    def control(self, name: str) -> Iterator[None]:
-        """The child run of a control, for as long as it trains."""
+    def control(self, name: str, stopped: Callable[[], bool]) -> Iterator[None]:
+        """The child run of a control, for as long as it trains.
+
+        Args:
+            stopped: whether the control was left half-way.
+        """
         child: tracking.Tracker | tracking.NoTracker = tracking.NoTracker()
         if isinstance(self._run, tracking.Tracker):
             folder = self._directory.control(name)
             child = self._tracker(folder, f"{self._directory.path.name}/{name}", {"control": name})
-            if isinstance(child, tracking.Tracker):
-                self._children.append(child.run_id)
         status: tracking.Status = "FAILED"
         try:
             yield
-            status = "FINISHED"
+            status = "KILLED" if stopped() else "FINISHED"
+        except GeneratorExit:
+            status = "KILLED"
+            raise
         finally:
-            if not child.close(status):
+            complete = child.close(status)
+            if isinstance(child, tracking.Tracker) and complete:
+                self._remember(self._directory.control(name), {"complete": "yes"})
+            if not complete:
                 self._warn(f"MLflow has not taken everything of the control {name}; the run directory has it")
 
     def samples(self, path: Path) -> None:
@@ -81,7 +88,7 @@ class Publication:
         path = self._directory.path
         for picture in sorted(path.glob("*.png")):
             self._run.log_figure_file(picture)
-        for table in ("summary.json", "controls.csv", "samples.txt"):
+        for table in ("summary.json",):
             if (path / table).is_file():
                 self._run.log_file(path / table)
         tags = {"status": summary["status"], "reason": summary["reason"][:500]}
@@ -93,9 +100,29 @@ class Publication:
             model = self._run.log_sampler(path / "model")
             if model is not None:
                 self._remember(path, {"model": model})
-        if not self._run.close(STATUS.get(summary["status"], "FAILED")):
+        complete = self._run.close(STATUS.get(summary["status"], "FAILED"))
+        if isinstance(self._run, tracking.Tracker) and complete:
+            self._remember(path, {"complete": "yes"})
+        if not complete:
             lacking = getattr(self._run, "error", None) or "see the log"
-            self._warn(f"MLflow at {self.uri} lacks a part of this run ({lacking}); {path} has all of it")
+            self._warn(
+                f"MLflow at {self.uri} lacks a part of this run ({lacking}); {path} has all of it, "
+                f"and `advseq resume {path}` sends what is missing"
+            )
+
+    def incomplete(self) -> bool:
+        """Whether MLflow should have more of this run, or of a control of it, than it has taken so far."""
+        folders = [self._directory.path, *self._directory.trained_controls()]
+        return self._config.tracking.enabled and any("complete" not in _read(folder) for folder in folders)
+
+    def catch_up(self, data: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+        """Sends what MLflow lacks of a run that has finished."""
+        self.open(data)
+        for folder in self._directory.trained_controls():
+            if "complete" not in _read(folder):
+                with self.control(folder.name, lambda: False):
+                    """Opening and closing it is all: what is missing is sent."""
+        self.close(summary)
 
     def links(self) -> dict[str, str]:
         """What to type, and where to look, to see the run."""
@@ -123,7 +150,7 @@ class Publication:
                 experiment=self._experiment,
                 run_name=name,
                 run_directory=folder.absolute(),
-                params=flatten(resolved(self._config)),
+                params=resolved(self._config),
                 tags={
                     "algorithm": self._config.algorithm.name,
                     "recipe": self._config.recipe,
@@ -136,7 +163,7 @@ class Publication:
                 parent_run_id=parent,
             )
         except tracking.TrackingUnavailable as problem:
-            if self._config.tracking.required:
+            if self._config.tracking.required and not tags:
                 raise
             self._warn(f"{problem}. Training goes on; {folder} has everything")
             return tracking.NoTracker(folder)

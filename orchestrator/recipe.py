@@ -164,6 +164,10 @@ def _explain(mistake: ErrorDetails, tree: Tree) -> str:
     if mistake["type"] == "extra_forbidden":
         if isinstance(mistake["input"], dict) and mistake["input"]:
             path = next(iter(flatten(mistake["input"], f"{path}.")), path)
+        if path in keys:
+            section = path.partition(".")[0]
+            kind = tree[section].get("name", "the default one")
+            return f"'{path}' is no setting of the {section} that was chosen ({kind})"
         near = difflib.get_close_matches(path, keys, 1, 0.6)
         return f"unknown key '{path}'" + (f": did you mean '{near[0]}'?" if near else "")
     message = mistake["msg"].removeprefix("Value error, ")

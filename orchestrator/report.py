@@ -39,7 +39,7 @@ HEADINGS: Final = {
     "eval/unique_rate": "unique",
     "eval/self_bleu_2": "self-BLEU-2",
     "eval/self_bleu_4": "self-BLEU-4",
-    "g/entropy": "entropy",
+    "eval/entropy": "entropy",
 }
 """Metrics of the table, in the order of its columns. All likelihoods are nats per token."""
 

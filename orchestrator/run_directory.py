@@ -7,6 +7,7 @@ checkpoints/step_000123/   samples/step_000123.txt   attempts/<n>/   controls/<n
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import re
@@ -77,7 +78,11 @@ class RunDirectory:
         Raises:
             UserError: the folder holds no run.
         """
-        if not (path / "config.json").is_file():
+        try:
+            there = (path / "config.json").is_file()
+        except OSError as problem:
+            raise UserError(f"cannot read {path}: {problem.strerror or problem}") from None
+        if not there:
             raise UserError(
                 f"{path} is no run directory: wanted a folder with a config.json, as `advseq train` makes "
                 f"them{_suggestions(path)}"
@@ -114,6 +119,10 @@ class RunDirectory:
             path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def trained_controls(self) -> list[Path]:
+        """The folders of controls that have a journal of their own."""
+        return sorted(path.parent for path in self.path.glob("controls/*/metrics.jsonl"))
+
     def event(self, what: str, **details: Any) -> None:
         """Appends a line to events.jsonl."""
         line = {"time": round(time.time() * 1000), "event": what, **details}
@@ -131,6 +140,20 @@ class RunDirectory:
         except (OSError, ValueError):
             return None
         return content if isinstance(content, dict) else None
+
+    def same_data(self, identity: Mapping[str, Any]) -> bool:
+        """Holds data against those that the run began with; False where it has not begun.
+
+        Raises:
+            UserError: they are others.
+        """
+        known = self.read_json("data.json")
+        if known is not None and known.get("digest") != identity["digest"]:
+            raise UserError(
+                f"{identity['source']} is not what {self.path} began with (digest {known.get('digest')}, now "
+                f"{identity['digest']}): put the file back as it was, or start a new run"
+            )
+        return known is not None
 
     def new_attempt(self) -> int:
         """Notes that a process begins to work on this run, and on what machine; attempts count from 1."""
@@ -150,10 +173,19 @@ def write_json(path: Path, tree: Mapping[str, Any]) -> None:
     with full_disk_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("w") as file:
-            json.dump(tree, file, indent=1)
+            json.dump(finite(tree), file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+
+
+def finite(tree: Any) -> Any:
+    """The same tree with NaN and the infinities as strings, which JSON has no numbers for."""
+    if isinstance(tree, float) and not math.isfinite(tree):
+        return str(tree)
+    if isinstance(tree, Mapping):
+        return {key: finite(value) for key, value in tree.items()}
+    return [finite(value) for value in tree] if isinstance(tree, list | tuple) else tree
 
 
 def environment() -> dict[str, Any]:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from algorithms.models.base import Generator
 from algorithms.models.registry import GeneratorConfig
 from algorithms.types import Alphabet, Sequences, join_sequences
+from orchestrator.checkpoints import full_disk_explained
 from orchestrator.codec import Codec
 from orchestrator.data import Dataset, decode
 from orchestrator.errors import UserError
@@ -105,9 +106,15 @@ class Sampler:
             if min(ids) < 0 or max(ids) >= alphabet.size:
                 raise UserError(f"--prefix '{prefix}': wanted ids from 0 to {alphabet.size - 1}")
         else:
-            encoded, _ = self.codec.encode([prefix])
-            length = int(encoded.lengths[0])
-            ids = [i for i in encoded.tokens[0, :length].tolist() if i != alphabet.end]
+            encoded, _ = self.codec.encode(
+                [prefix], 1 + len(prefix.encode())
+            )  # no token is shorter than a byte
+            ids = [i for i in encoded.tokens[0, : int(encoded.lengths[0])].tolist() if i != alphabet.end]
+            if set(ids) & set(alphabet.banned):
+                raise UserError(
+                    f"--prefix '{prefix}': the model reads '{self.codec.decode(ids)}'; a word of it is not "
+                    "in the vocabulary, and this model knows no unknown words"
+                )
         if len(ids) >= self.generator.length:
             raise UserError(
                 f"--prefix has {len(ids)} tokens; this model makes sequences of {self.generator.length}"
@@ -121,12 +128,13 @@ def export(generator: Generator, config: Any, data: Dataset, directory: Path) ->
     Args:
         config: the generator's configuration.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    draft = directory / ".generator.safetensors"
-    save_file({key: value.contiguous() for key, value in generator.state_dict().items()}, draft)
-    draft.replace(directory / "generator.safetensors")
-    if data.codec is not None:
-        data.codec.save(directory / "codec.json")
+    with full_disk_explained(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        draft = directory / ".generator.safetensors"
+        save_file({key: value.contiguous() for key, value in generator.state_dict().items()}, draft)
+        draft.replace(directory / "generator.safetensors")
+        if data.codec is not None:
+            data.codec.save(directory / "codec.json")
     tree = {
         "format": _FORMAT,
         "generator": config.model_dump(mode="json"),

@@ -117,7 +117,7 @@ class TrainState:
         """Puts back what ``tensors`` and ``counters`` gave.
 
         Raises:
-            ValueError: a tensor is missing, unknown, or of another shape than this configuration's.
+            UserError: a tensor is missing, unknown, or of another shape than this configuration's.
         """
         left = dict(tensors)
         for name, net in self.networks().items():
@@ -125,21 +125,24 @@ class TrainState:
             try:
                 net.load_state_dict({key: left.pop(f"{name}/{key}") for key in keys})
             except (KeyError, RuntimeError) as problem:
-                raise ValueError(f"the {name} does not fit this configuration: {problem}") from None
+                raise UserError(
+                    f"the checkpoint's {name} does not fit this configuration or its data: {problem}"
+                ) from None
         for name, optimizer in self.optimizers.items():
             optimizer.state.clear()
             for key, parameter in self._owned(name):
                 prefix = f"{name}_opt/{key}/"
                 slots = {
-                    full.removeprefix(prefix): left.pop(full)
+                    full.removeprefix(prefix): left.pop(full).clone()
                     for full in list(left)
                     if full.startswith(prefix)
                 }
                 if slots:
                     optimizer.state[parameter] = slots
         if left:
-            raise ValueError(
-                f"tensors that this configuration does not know: {', '.join(sorted(left)[:3])} ..."
+            raise UserError(
+                f"the checkpoint has tensors that this configuration does not know: {sorted(left)[0]} ...; "
+                "it belongs to another configuration"
             )
         self.stage, self.done = int(counters["stage"]), int(counters["done"])
         self.step, self.version = int(counters["step"]), int(counters["version"])

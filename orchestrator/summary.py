@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.branch import ADVERSARIAL, Branch
+from algorithms.bleu import SELF_BLEU_SIGNATURE
+from orchestrator.branch import ADVERSARIAL, Branch, best_metric
 from orchestrator.config import RunConfig
 from orchestrator.journal import Record
 from orchestrator.margin import control_margin
@@ -20,6 +21,7 @@ def summarize(
     controls: Mapping[str, Mapping[str, float]],
     curves: Curves,
     *,
+    complete: bool,
     wall_s: float,
 ) -> dict[str, Any]:
     """All of the summary but its status.
@@ -27,6 +29,7 @@ def summarize(
     Args:
         controls: each control's final metrics; for the colder start those of the matching temperature.
         curves: each control's evaluations in order.
+        complete: whether all controls that were asked for are there; the control margin needs them.
         wall_s: seconds of training, all attempts together.
     """
     state = main.trainer.state
@@ -35,14 +38,16 @@ def summarize(
     before = [record for record in evaluations if record.stage != ADVERSARIAL]
     best = main.best()
     undefined = set(main.undefined)
-    if any(record.stage == ADVERSARIAL for record in evaluations) and curves:
+    if complete and curves and any(record.stage == ADVERSARIAL for record in evaluations):
         margin = control_margin(final, curves)
         if margin is None:
             undefined.add("eval/control_margin")
         else:
             final["eval/control_margin"] = margin
-    metric = main.best_metric()
-    lowest = min((r for r in before if metric in r.metrics), key=lambda r: r.metrics[metric], default=None)
+    metric, sign = best_metric(config), 1.0 if config.best.direction == "minimize" else -1.0
+    lowest = min(
+        (r for r in before if metric in r.metrics), key=lambda r: sign * r.metrics[metric], default=None
+    )
     records = list(main.journal.read())
     seconds = sum(record.metrics.get("time/step", 0.0) for record in records)
     return {
@@ -58,6 +63,7 @@ def summarize(
         "controls": {name: dict(metrics) for name, metrics in controls.items()},
         "curves": {name: [dict(point) for point in points] for name, points in curves.items()},
         "undefined": sorted(undefined),
+        "signatures": {"eval/self_bleu": SELF_BLEU_SIGNATURE},
         "parameters_sha256": state.parameters_sha256(),
         "wall_s": wall_s,
         "throughput": {"steps_per_s": len(records) / seconds if seconds else 0.0},

@@ -54,9 +54,6 @@ __all__ = [
     "store_uri",
 ]
 
-PACKAGES = ("algorithms", "workers", "orchestrator")  # the code that travels with a logged sampler
-REQUIREMENTS = ("torch", "safetensors", "pydantic", "numpy", "tokenizers")  # and what it needs installed
-
 
 def connect(uri: str) -> MlflowClient:
     """A client whose store has answered. An SQLite store is created if need be, once, under a file lock.

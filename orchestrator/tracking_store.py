@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from orchestrator.errors import AdvseqError
 from orchestrator.follower import in_words
+from orchestrator.recipe import flatten as dotted
 
 if TYPE_CHECKING:
     from orchestrator.config import TrackingConfig
@@ -79,19 +80,14 @@ def artifact_root(runs_root: Path) -> Path:
     return runs_root.absolute() / "mlartifacts"
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(tree: Mapping[str, Any]) -> dict[str, str]:
     """A configuration as MLflow params: dotted keys, plain values (numbers stay numbers); None is left out.
 
     >>> flatten({"a": {"lr": 0.1 + 0.2, "on": True}, "b": None, "c": [1, 2]})
     {'a.lr': '0.3', 'a.on': 'true', 'c': '1,2'}
     """
-    params: dict[str, str] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            params |= flatten(value, f"{prefix}{key}.")
-        elif value is not None:
-            params[f"{prefix}{key}"] = _plain(value)[:PARAM_CHARACTERS]
-    return params
+    plain = {key: _plain(value) for key, value in dotted(dict(tree)).items() if value is not None}
+    return {key: value[:PARAM_CHARACTERS] for key, value in plain.items()}
 
 
 def run_tags(tags: Mapping[str, str], parent_run_id: str | None) -> dict[str, str]:

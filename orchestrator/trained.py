@@ -6,19 +6,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from algorithms.types import Alphabet
 from orchestrator import checkpoints
+from orchestrator.branch import best_evaluation
 from orchestrator.codec import Codec
-from orchestrator.config import TrackingConfig
-from orchestrator.data import Dataset, load_data
+from orchestrator.config import RunConfig, TrackingConfig
+from orchestrator.data import load_data, shape
 from orchestrator.errors import UserError
-from orchestrator.evaluation import evaluate
+from orchestrator.evaluation import evaluate, floor
+from orchestrator.journal import Journal
 from orchestrator.logged_model import download_sampler
+from orchestrator.open_pool import open_pool
 from orchestrator.run_directory import RunDirectory
 from orchestrator.sampling import Sampler
 from orchestrator.state import TrainState
 from orchestrator.tracking import connect, store_uri
-from workers.pool import InProcessPool
+from workers.process import settle
 
 
 def sampler_of(run: str, checkpoint: str = "best", runs_root: Path = Path("runs")) -> Sampler:
@@ -40,16 +42,10 @@ def sampler_of(run: str, checkpoint: str = "best", runs_root: Path = Path("runs"
     exported = directory.path / "model"
     if checkpoint == "best" and (exported / "model.json").is_file():
         return Sampler.load(exported)
-    step = find_step(directory, checkpoint)
+    step = find_step(directory, config, checkpoint)
     codec_file = directory.path / "codec.json"
     codec = Codec.load(codec_file) if codec_file.is_file() else None
-    if codec is not None:
-        alphabet, length = codec.alphabet, codec.length
-    else:
-        alphabet, length = Alphabet(size=config.data.oracle_vocabulary), config.data.oracle_length
-        if config.data.oracle is not None:
-            data = load_data(config.data)
-            alphabet, length = data.alphabet, data.length
+    alphabet, length = shape(config.data, codec)
     state = TrainState.fresh(config, alphabet, length)
     found = checkpoints.load(directory.checkpoints, step)
     state.restore(found.tensors, found.meta["counters"])
@@ -75,28 +71,23 @@ def evaluate_run(
         run, checkpoint step, temperature, samples, metrics, undefined.
     """
     directory, config = RunDirectory.open(run)
-    step = find_step(directory, checkpoint)
-    data: Dataset = load_data(config.data)
+    step = find_step(directory, config, checkpoint)
+    settle(config.learner.threads)
+    data = load_data(config.data)
+    directory.same_data(data.identity())
     state = TrainState.fresh(config, data.alphabet, data.length)
     found = checkpoints.load(directory.checkpoints, step)
     state.restore(found.tensors, found.meta["counters"])
     settings = (
         config.evaluation if samples is None else config.evaluation.model_copy(update={"samples": samples})
     )
-    judged = "pretrain_discriminator" in state.algorithm.stages and state.stage_name != "pretrain_generator"
-    with InProcessPool(
-        state.generator,
-        state.discriminator,
-        threads=config.learner.threads,
-        unit=config.rollout.unit,
-        sample_unit=config.rollout.sample_unit,
-        memory=config.rollout.memory_mb * 2**20,
-    ) as pool:
-        path = (config.seed, "evaluation") if seed == 0 else (config.seed, "evaluation", seed)
-        result = evaluate(
-            state.generator, state.discriminator if judged else None, pool, data, settings, path,
-            temperature=temperature,
-        )  # fmt: skip
+    judged = state.algorithm.has_discriminator and state.stage_name != "pretrain_generator"
+    path = (config.seed, "evaluation") if seed == 0 else (config.seed, "evaluation", seed)
+    with open_pool(config, state) as pool:
+        D = state.discriminator if judged else None
+        result = evaluate(state.generator, D, pool, data, settings, path, temperature=temperature)
+    if data.oracle is not None:
+        result.metrics["eval/nll_oracle_floor"] = floor(data.oracle, data.test)
     return {
         "run": str(run),
         "checkpoint": step,
@@ -107,7 +98,7 @@ def evaluate_run(
     }
 
 
-def find_step(directory: RunDirectory, checkpoint: str) -> int:
+def find_step(directory: RunDirectory, config: RunConfig, checkpoint: str) -> int:
     """The step that ``best``, ``last`` or a number means in a run.
 
     Raises:
@@ -119,9 +110,9 @@ def find_step(directory: RunDirectory, checkpoint: str) -> int:
     if checkpoint == "last":
         return steps[-1]
     if checkpoint == "best":
-        best = (directory.read_json("summary.json") or {}).get("best", {}).get("step")
-        return int(best) if best in steps else steps[-1]
-    if not checkpoint.isdigit() or int(checkpoint) not in steps:
+        best = best_evaluation(Journal(directory.path / "metrics.jsonl"), config)
+        return best.step if best is not None and best.step in steps else steps[-1]
+    if not checkpoint.isdecimal() or int(checkpoint) not in steps:
         raise UserError(
             f"--checkpoint {checkpoint}: wanted best, last or one of the steps {', '.join(map(str, steps))}"
         )

@@ -20,6 +20,7 @@ from torch import Tensor
 from algorithms.base import Stage
 from algorithms.types import Loss, Rollouts, RolloutSpec, Sequences
 from orchestrator.config import PretrainConfig, RunConfig
+from orchestrator.errors import GuardError
 from orchestrator.progress import Progress
 from orchestrator.state import TrainState
 from workers import philox
@@ -99,8 +100,11 @@ class Trainer:
         for number, real in enumerate(_minibatches(self.train, self.config.batch_size, (*order, "order"))):
             place = (*path, number)
             with philox.global_random(place):
-                loss = state.algorithm.pretrain_loss(state.generator, real, epoch, philox.generator(place))
+                loss = state.algorithm.pretrain_loss(
+                    state.generator, real, epoch, philox.generator((*place, "loss"))
+                )
                 self._descend("pretrain", loss, metrics)
+        self._published = False
 
     def _pretrain_discriminator(self, metrics: _Metrics) -> None:
         self._discriminate((self.config.seed, "pretrain_discriminator", self.state.done), metrics,
@@ -116,15 +120,15 @@ class Trainer:
         for g in range(settings.g_steps):
             place = (*path, "generator", g)
             real = self._draw_real((*place, "real"))
+            spec = state.algorithm.rollouts(state.done)
             with metrics.timed("time/generate"):
-                fake = self.pool.collect(
-                    state.algorithm.rollouts(state.done), Request(len(real), real.source, real), place
-                )
+                wanted = Request(len(real), real.source, real if spec.clamp else None)
+                fake = self.pool.collect(spec, wanted, place)
             state.generator.train()
             state.discriminator.eval()
             with metrics.timed("time/g_update"), philox.global_random(place):
                 loss = state.algorithm.generator_loss(
-                    state.generator, state.discriminator, fake, real, philox.generator(place)
+                    state.generator, state.discriminator, fake, real, philox.generator((*place, "loss"))
                 )
                 self._descend("generator", loss, metrics)
             metrics.add(describe_rollouts(fake, state.algorithm.credit(fake)))
@@ -140,9 +144,8 @@ class Trainer:
         """k epochs over the positives and as many fresh negatives; half of each minibatch is real."""
         state, half = self.state, max(1, self.config.batch_size // 2)
         with metrics.timed("time/negatives"):
-            fakes = self.pool.collect(
-                NEGATIVES, Request(len(self.train), self.train.source, self.train), (*path, "negatives")
-            ).sequences
+            wanted = Request(len(self.train), self.train.source)
+            fakes = self.pool.collect(NEGATIVES, wanted, (*path, "negatives")).sequences
         state.discriminator.train()
         state.generator.eval()
         with metrics.timed("time/d_update"):
@@ -156,7 +159,11 @@ class Trainer:
                     place = (*path, epoch, number)
                     with philox.global_random(place):
                         loss = state.algorithm.discriminator_loss(
-                            state.generator, state.discriminator, fake, real, philox.generator(place)
+                            state.generator,
+                            state.discriminator,
+                            fake,
+                            real,
+                            philox.generator((*place, "loss")),
                         )
                         self._descend("discriminator", loss, metrics)
 
@@ -169,7 +176,14 @@ class Trainer:
             parameter.grad = gradient
         letter, network = ("d", "discriminator") if name == "discriminator" else ("g", "generator")
         limit = torch.inf if letter == "d" else self.config.algorithm.max_grad_norm
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        try:
+            norm = torch.nn.utils.clip_grad_norm_(parameters, limit, error_if_nonfinite=True)
+        except RuntimeError:
+            raise GuardError(
+                f"the {network}'s gradient is not finite (loss {loss.value.item():.4g}) at step "
+                f"{self.state.step + 1}, {self.state.stage_name}: training has diverged. The last "
+                "checkpoint is good; start again from it with a lower learning rate (init.run)"
+            ) from None
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         metrics.add({f"loss/{network}": loss.value.detach(), f"{letter}/grad_norm": norm, **loss.metrics})

@@ -84,6 +84,6 @@ def generator(path: Path) -> torch.Generator:
 @contextmanager
 def global_random(path: Path) -> Iterator[None]:
     """The process's own random state, set for operations that take no generator (dropout), then restored."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # the CPU's; asking for all would wake every GPU
         torch.manual_seed(seed_of(path) >> 1)
         yield

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import copy
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, Self
 
 import torch
@@ -20,7 +19,7 @@ from algorithms.bleu import References
 from algorithms.models.base import Discriminator, Generator
 from algorithms.types import Rollouts, RolloutSpec, Sequences, Source, join_sequences
 from workers.philox import Path
-from workers.rollout import KEPT_TEXTS, Block, Networks, rollout
+from workers.rollout import Block, Networks, rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +39,8 @@ class Request:
     temperature: float = 1.0
 
 
-@dataclass(slots=True)
-class PoolCounts:
-    """What a pool has done so far; a consumer takes differences."""
-
-    units: int = 0
-    sequences: int = 0
-    seconds: float = 0.0
-    unit_seconds: list[float] = field(default_factory=list)
-
-
 class Pool(Protocol):
     """Two verbs: publish what to sample from, collect what was sampled."""
-
-    counts: PoolCounts
 
     def publish(
         self, generator: Generator, discriminator: Discriminator, policy: Generator | None, *, version: int
@@ -95,13 +82,11 @@ def blocks(request: Request, samples: int, unit: int) -> list[Block]:
 
 def merge(parts: Sequence[Rollouts]) -> Rollouts:
     """One rollout from those of consecutive units, in the order given."""
-    texts = [part.texts for part in parts if part.texts is not None]
     return Rollouts(
         join_sequences([part.sequences for part in parts]),
         torch.cat([part.log_prob for part in parts]),
         torch.cat([part.scores for part in parts]),
         parts[0].clamp,
-        torch.cat(texts)[-KEPT_TEXTS:] if texts else None,
     )
 
 
@@ -124,10 +109,9 @@ class InProcessPool:
             threads: units that run at once.
             unit: sequences per unit where prefixes are completed.
             sample_unit: sequences per unit where they are only sampled.
-            memory: bytes for completions, all running units together.
+            memory: bytes for the completions of one unit.
         """
-        self.counts = PoolCounts()
-        self._unit, self._sample_unit, self._memory = unit, sample_unit, memory // threads
+        self._unit, self._sample_unit, self._memory = unit, sample_unit, memory
         copies = (copy.deepcopy(generator), copy.deepcopy(generator), copy.deepcopy(discriminator))
         self._networks = Networks(*copies).eval()
         self._references: References | None = None
@@ -154,23 +138,17 @@ class InProcessPool:
         self._references = references
 
     def collect(self, spec: RolloutSpec, request: Request, path: Path) -> Rollouts:
-        started = time.perf_counter()
         unit = self._unit if spec.completions else self._sample_unit
         work = blocks(request, spec.samples, unit)
         tasks = [self._executor.submit(self._one, spec, block, path, request) for block in work]
         try:
-            merged = merge([task.result() for task in tasks])
+            return merge([task.result() for task in tasks])
         finally:
             for task in tasks:
                 task.cancel()
-        self.counts.units += len(tasks)
-        self.counts.sequences += len(merged)
-        self.counts.seconds += time.perf_counter() - started
-        return merged
 
     def _one(self, spec: RolloutSpec, block: Block, path: Path, request: Request) -> Rollouts:
-        started = time.perf_counter()
-        result = rollout(
+        return rollout(
             self._networks,
             spec,
             block,
@@ -179,8 +157,6 @@ class InProcessPool:
             memory=self._memory,
             temperature=request.temperature,
         )
-        self.counts.unit_seconds.append(time.perf_counter() - started)
-        return result
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)

@@ -24,9 +24,6 @@ from workers.sampling import inverse_cdf, log_prob_of
 LOGITS_IN_CACHE = 2**19
 """Logits that one sampling step keeps at a time: 2 MiB of float32, about a core's share of cache."""
 
-KEPT_TEXTS = 2
-"""Completions of each unit that are kept for people to read."""
-
 
 @dataclass(frozen=True, slots=True)
 class Networks:
@@ -85,12 +82,11 @@ def rollout(
     )
     whole = _score(networks.discriminator, spec.scores, sequences, references)  # [B, K]
     T, N = sequences.tokens.shape[1], spec.completions
-    if not N or spec.positions == "whole":
+    if not N:
         return Rollouts(sequences, log_prob, whole[:, None, None, :], spec.clamp)
     scores = whole[:, None, None, :].repeat(
         1, T, N, 1
     )  # [B, T, N, K]: right where nothing is left to complete
-    texts = None
     for rows in _chunks(sequences, N, networks.policy, memory):
         part = sequences.select(rows)
         completed, b, t, n = complete(networks.policy, part, numbers[rows], N, path, first=max(1, spec.clamp))
@@ -98,9 +94,7 @@ def rollout(
         source = None if part.source is None else part.source.select(b)
         done = Sequences(completed, networks.policy.alphabet.lengths(completed), source)
         scores[b + rows.start, t - 1, n] = _score(networks.discriminator, spec.scores, done, references)
-        if texts is None and len(completed):
-            texts = completed[-KEPT_TEXTS:].clone()
-    return Rollouts(sequences, log_prob, scores, spec.clamp, texts)
+    return Rollouts(sequences, log_prob, scores, spec.clamp)
 
 
 def sample(

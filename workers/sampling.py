@@ -25,7 +25,8 @@ def inverse_cdf(logits: Tensor, uniform: Tensor) -> Tensor:
         [R] int64.
     """
     R, V = logits.shape
-    p = (logits - logits.amax(1, keepdim=True)).exp_()  # [R, V]
+    most = logits.amax(1, keepdim=True)
+    p = (logits - most).exp_()  # [R, V]
     if V % BLOCK:
         p = torch.nn.functional.pad(p, (0, BLOCK - V % BLOCK))
     p = p.view(R, -1, BLOCK)

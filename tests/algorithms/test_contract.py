@@ -67,7 +67,7 @@ def rollouts(algorithm: Algorithm, G: LSTMGenerator, scores: Tensor | None = Non
     """Sequences and scores of the shape that the algorithm asked for; from the last token on they repeat."""
     spec, Y = algorithm.rollouts(0), rows(G.alphabet, 12, seed=1)
     N, K = spec.completions, len(spec.scores)
-    shape = (12, T, N, K) if N and spec.positions == "all" else (12, 1, 1, K)
+    shape = (12, T, N, K) if N else (12, 1, 1, K)
     if scores is None:
         scores = torch.rand(shape, generator=torch.Generator().manual_seed(2))
         if shape[1] == T:
@@ -169,7 +169,6 @@ def test_what_it_needs_is_a_pure_function_of_the_step(algorithm: type[Algorithm]
         assert spec.samples >= 1
         assert spec.completions >= 0
         assert spec.clamp >= 0
-        assert spec.positions in {"all", "whole"}
         assert set(spec.scores) <= set(SCORES)
 
 

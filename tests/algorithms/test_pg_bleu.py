@@ -52,7 +52,7 @@ def test_generator_loss_by_hand(fake: Rollouts, models: tuple[LSTMGenerator, Tex
 @pytest.mark.parametrize("order", [2, 3, 4])
 def test_rollouts_ask_for_the_score_of_the_order(order: int) -> None:
     spec = PGBLEU(PGBLEU.Config(order=order, completions=3)).rollouts(step=7)
-    assert (spec.completions, spec.scores, spec.positions) == (3, (f"bleu_{order}",), "all")
+    assert (spec.completions, spec.scores) == (3, (f"bleu_{order}",))
     assert lookup(spec.scores[0]).neutral == 0.5
 
 

@@ -157,7 +157,7 @@ def test_the_penalty_of_the_discriminator_is_part_of_its_loss() -> None:
 
 def test_what_it_needs_and_the_defaults_of_the_paper() -> None:
     config = SeqGAN.Config()
-    assert SeqGAN(config).rollouts(0) == RolloutSpec(samples=1, completions=16, clamp=0, positions="all")
+    assert SeqGAN(config).rollouts(0) == RolloutSpec(samples=1, completions=16, clamp=0)
     assert (config.g_steps, config.d_steps, config.d_epochs) == (1, 5, 3)
     assert (config.policy_delay, config.baseline) == (0.0, "none")
     assert (config.generator_lr, config.discriminator_lr) == (1e-2, 1e-4)

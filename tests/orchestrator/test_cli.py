@@ -92,7 +92,7 @@ def test_evaluate_repeats_what_the_run_measured(trained):
     for name in ("eval/nll_oracle", "eval/nll_test", "eval/unique_rate"):
         assert measured["metrics"][name] == pytest.approx(summary["metrics"][name], abs=1e-5)
     colder = json.loads(advseq("evaluate", "runs/one", "--temperature", "0.5", "--json", cwd=folder).stdout)
-    assert colder["metrics"]["g/entropy"] < measured["metrics"]["g/entropy"]
+    assert colder["metrics"]["eval/entropy"] < measured["metrics"]["eval/entropy"]
 
 
 def test_sample_obeys_number_seed_and_prefix(trained):

@@ -69,7 +69,7 @@ def test_samples_and_likelihood_have_the_same_temperature():
         warm, cold = (
             evaluate(G, None, p, dataset(G), config, ("e",), temperature=t).metrics for t in (1.0, 0.3)
         )
-    assert cold["g/entropy"] < warm["g/entropy"]
+    assert cold["eval/entropy"] < warm["eval/entropy"]
     assert cold["eval/nll_oracle"] < warm["eval/nll_oracle"]
     assert cold["eval/nll_test"] > warm["eval/nll_test"]
 

@@ -57,7 +57,11 @@ def test_the_algorithm_is_chosen_by_name():
             ["algorithm.completion=3"],
             "unknown key 'algorithm.completion': did you mean 'algorithm.completions'",
         ),
-        ("seqgan", ["algorthm.completions=3"], "unknown key 'algorthm'"),
+        (
+            "seqgan",
+            ["algorthm.completions=3"],
+            "unknown key 'algorthm.completions': did you mean 'algorithm.completions'",
+        ),
         (
             "seqgan",
             ["algorithm.completions=0"],

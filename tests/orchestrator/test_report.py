@@ -28,7 +28,7 @@ CONTROLS = ("constant_reward", "shuffled_reward", "untrained_discriminator")
 
 def point(oracle: float, test: float, **more: float) -> dict[str, float]:
     return {"eval/nll_oracle": oracle, "eval/nll_test": test, "eval/unique_rate": 0.999,
-            "eval/self_bleu_2": 0.61, "eval/self_bleu_4": 0.12, "g/entropy": 4.5, **more}  # fmt: skip
+            "eval/self_bleu_2": 0.61, "eval/self_bleu_4": 0.12, "eval/entropy": 4.5, **more}  # fmt: skip
 
 
 def summary_of(control: dict[str, float], **more: Any) -> dict[str, Any]:

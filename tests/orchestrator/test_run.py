@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_the_controls_start_where_the_run_did_and_do_what_they_say(calm: Path):
     assert shuffled[1][2]["loss/generator"] != main[6]["loss/generator"]
     curve = json.loads((calm / "controls" / "colder_start" / "summary.json").read_text())["curve"]
     assert curve[0]["eval/nll_oracle"] == pytest.approx(main[5]["eval/nll_oracle"], abs=1e-5)
-    assert curve[-1]["g/entropy"] < curve[0]["g/entropy"]
+    assert curve[-1]["eval/entropy"] < curve[0]["eval/entropy"]
 
 
 @pytest.mark.parametrize("after", range(1, 8))
@@ -217,7 +218,7 @@ def test_changed_data_is_noticed(tmp_path: Path):
         if progress.step == 2:
             run.stop()
     corpus.write_text("".join(f"line {number} of another corpus\n" for number in range(60)))
-    with pytest.raises(UserError, match="not what this run began with"):
+    with pytest.raises(UserError, match="began with"):
         finish(Run.resume(run.directory.path))
 
 
@@ -241,3 +242,50 @@ def test_divergence_ends_the_run_and_keeps_what_was_good(tmp_path: Path, monkeyp
         finish(run)
     assert json.loads((run.directory.path / "summary.json").read_text())["status"] == "diverged"
     assert checkpoints.steps(run.directory.checkpoints)[-1] == 2
+
+
+def test_a_mistake_leaves_no_directory_behind(tmp_path: Path):
+    with pytest.raises(UserError, match="missing"):
+        Run.create(tiny(tmp_path / "runs", f"data.path={tmp_path / 'missing.txt'}", "run.name=named"))
+    assert not (tmp_path / "runs" / "named").exists()
+
+
+def test_a_run_without_any_whole_checkpoint_is_not_begun_again(tmp_path: Path):
+    run = Run.create(tiny(tmp_path, "controls=none"))
+    for progress in run:
+        if progress.step == 3:
+            break
+    del run, progress
+    (directory,) = tmp_path.iterdir()
+    for step in checkpoints.steps(directory / "checkpoints"):
+        (checkpoints.folder(directory / "checkpoints", step) / "manifest.json").write_text("{}")
+    journal = (directory / "metrics.jsonl").read_text()
+    with pytest.raises(UserError, match="can be used"):
+        finish(Run.resume(directory))
+    assert (directory / "metrics.jsonl").read_text() == journal
+
+
+def test_a_run_that_its_consumer_left_has_a_summary(tmp_path: Path):
+    run = Run.create(tiny(tmp_path))
+    with closing(iter(run)) as training:
+        for progress in training:
+            if progress.step == 7:
+                break
+    assert run.summary["status"] == "stopped"
+    assert "loss/generator" in run.summary["metrics"]
+
+
+def test_a_metric_that_is_not_measured_cannot_choose_the_best(tmp_path: Path):
+    with pytest.raises(UserError, match="did you mean eval/nll_oracle"):
+        finish(Run.create(tiny(tmp_path, "best.metric=eval/nll_orcle")))
+
+
+def test_pg_bleu_trains_without_a_discriminator(tmp_path: Path):
+    settings = [setting for setting in TINY if "d_steps" not in setting]
+    config = load(
+        "seqgan", [*settings, "algorithm.name=pg_bleu", f"run.directory={tmp_path}", "tracking.enabled=false"]
+    )
+    summary = finish(Run.create(config))
+    assert "untrained_discriminator" not in summary["controls"]
+    assert summary["steps"] == 3 + 3
+    assert not any(name.startswith("d/") for name in summary["metrics"])

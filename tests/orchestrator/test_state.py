@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from algorithms.types import Alphabet
+from orchestrator.errors import UserError
 from orchestrator.recipe import load
 from orchestrator.state import TrainState
 
@@ -64,10 +65,10 @@ def test_one_flipped_bit_changes_the_hash():
 
 def test_a_misfit_is_named():
     state = fresh()
-    with pytest.raises(ValueError, match="generator does not fit"):
+    with pytest.raises(UserError, match="generator does not fit"):
         state.restore({}, state.counters())
-    with pytest.raises(ValueError, match="does not know: extra"):
+    with pytest.raises(UserError, match="does not know: extra"):
         state.restore({**state.tensors(), "extra": torch.zeros(1)}, state.counters())
     other = TrainState.fresh(load("seqgan", SMALL), Alphabet(size=9), 5)
-    with pytest.raises(ValueError, match="generator does not fit"):
+    with pytest.raises(UserError, match="generator does not fit"):
         state.restore(other.tensors(), state.counters())

@@ -1,0 +1,140 @@
+"""Running the controls of a run, each a branch from where its adversarial stage began.
+
+What each one changes is in ``orchestrator.controls``. A finished control has a ``summary.json``; one that
+was left half-way has a checkpoint, and goes on from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from orchestrator import checkpoints
+from orchestrator.branch import Branch
+from orchestrator.colder_start import colder_curve, matching_point
+from orchestrator.config import ControlName, RunConfig
+from orchestrator.controls import TRAINED_CONTROLS, AlteredPool
+from orchestrator.progress import Progress
+from orchestrator.publication import Publication
+from orchestrator.run_directory import RunDirectory
+from orchestrator.state import TrainState
+from orchestrator.trainer import Trainer
+from workers import philox
+from workers.pool import Pool
+
+Metrics: TypeAlias = dict[str, float]
+Stop: TypeAlias = Callable[[], bool]
+
+
+class ControlRuns:
+    """The controls that a run's configuration asks for."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        directory: RunDirectory,
+        main: Branch,
+        pool: Pool,
+        publication: Publication,
+        say: Callable[[str], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        """
+        Args:
+            main: the run itself, trained to its end.
+            pool: shared with the run; each control publishes its own networks to it.
+        """
+        self.config, self.directory, self.main, self.pool = config, directory, main, pool
+        self.publication, self.say, self.warn = publication, say, warn
+
+    def train(
+        self, stop: Stop
+    ) -> Generator[Progress, None, tuple[dict[str, Metrics], dict[str, list[Metrics]]]]:
+        """Runs the controls, or reads those that an earlier attempt has finished.
+
+        Returns:
+            The final metrics of each, and its evaluations in order; fewer where ``stop`` ended it.
+        """
+        ends: dict[str, Metrics] = {}
+        curves: dict[str, list[Metrics]] = {}
+        for name in self._chosen():
+            folder = self.directory.control(name)
+            finished = _read(folder / "summary.json")
+            if finished is None:
+                if name == "colder_start":
+                    finished = self._colder_start(stop)
+                else:
+                    finished = yield from self._trained(name, folder, stop)
+                if finished is None:  # stopped half-way; its checkpoint waits
+                    break
+                self.directory.write_json(f"controls/{name}/summary.json", finished)
+            ends[name], curves[name] = finished["metrics"], finished["curve"]
+        return ends, curves
+
+    def _chosen(self) -> list[ControlName]:
+        """Those that make sense: without a discriminator, an untrained one would be the run itself."""
+        algorithm = self.main.trainer.state.algorithm
+        if "adversarial" not in algorithm.stages or not self.config.steps:
+            return []
+        chosen = list(self.config.chosen_controls())
+        if not algorithm.has_discriminator and "untrained_discriminator" in chosen:
+            chosen.remove("untrained_discriminator")
+            self.say(f"{algorithm.config.name} has no discriminator: no control with an untrained one")
+        return chosen
+
+    def _start(self) -> TrainState:
+        """The state where the run's adversarial stage began."""
+        start = checkpoints.load(self.main.checkpoints, self.main.start_step())
+        state = TrainState.fresh(self.config, self.main.data.alphabet, self.main.data.length)
+        state.restore(start.tensors, start.meta["counters"])
+        return state
+
+    def _trained(
+        self, name: ControlName, folder: Path, stop: Stop
+    ) -> Generator[Progress, None, dict[str, Any] | None]:
+        control, state, data = TRAINED_CONTROLS[name], self._start(), self.main.data
+        if control.fresh_discriminator:
+            with philox.global_random((self.config.seed, "control", name)):
+                fresh = self.config.discriminator.build(data.alphabet, data.length)
+            state.discriminator.load_state_dict(fresh.state_dict())
+        trainer = Trainer(
+            self.config,
+            state,
+            AlteredPool(self.pool, control.alter) if control.alter else self.pool,
+            data.train,
+            branch=name,
+            trains_discriminator=control.trains_discriminator,
+        )
+        branch = Branch(self.config, data, trainer, folder, self.warn)
+        if branch.restore() is None:
+            # the control's curve begins where the run's adversarial stage did
+            first = next(r for r in self.main.evaluations() if r.step == self.main.start_step())
+            branch.journal.append(first.step, first.stage, first.metrics)
+        self.say(f"control: {control.label} ...")
+        with self.publication.control(name, stop):
+            yield from branch.train(stop)
+        if stop():
+            return None
+        curve = [dict(record.metrics) for record in branch.evaluations()]
+        return {"metrics": curve[-1], "curve": curve, "parameters_sha256": state.parameters_sha256()}
+
+    def _colder_start(self, stop: Stop) -> dict[str, Any] | None:
+        self.say("control: the start sampled colder ...")
+        state = self._start()
+        self.pool.publish(state.generator, state.discriminator, None, version=state.version)
+        path: philox.Path = (self.config.seed, "evaluation")
+        where = (state.generator, self.pool, self.main.data, self.config.evaluation, path)
+        curve = colder_curve(*where, stop)
+        if curve is None:
+            return None
+        final = self.main.evaluations()[-1].metrics
+        return {"metrics": matching_point(final, curve, *where), "curve": curve}
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return None

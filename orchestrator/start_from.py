@@ -1,0 +1,47 @@
+"""``init.run``: a run that begins with another run's networks instead of random ones."""
+
+from __future__ import annotations
+
+from orchestrator import checkpoints
+from orchestrator.codec import Codec
+from orchestrator.config import RunConfig
+from orchestrator.data import Dataset
+from orchestrator.errors import UserError
+from orchestrator.run_directory import RunDirectory
+from orchestrator.state import TrainState
+
+
+def start_from(config: RunConfig, state: TrainState, data: Dataset) -> bool:
+    """Replaces the networks by those of ``init.run``'s last checkpoint; False where there is no such setting.
+
+    Raises:
+        UserError: the other run has no checkpoint, other networks, or another vocabulary.
+    """
+    if config.init.run is None:
+        return False
+    directory, _ = RunDirectory.open(config.init.run)
+    found, _ = checkpoints.latest(directory.checkpoints)
+    if found is None:
+        raise UserError(f"init.run = {config.init.run}: that run has no checkpoint that can be used")
+    vocabulary = directory.path / "codec.json"
+    if data.codec is not None and vocabulary.is_file():
+        theirs, ours = Codec.load(vocabulary), data.codec
+        same = theirs.alphabet == ours.alphabet and theirs.level == ours.level
+        if not same or any(theirs.tokens([i]) != ours.tokens([i]) for i in range(ours.alphabet.size)):
+            raise UserError(
+                f"init.run = {config.init.run}: its vocabulary is another one, so its tokens mean other "
+                "words; train on the same corpus with the same data settings"
+            )
+    for name in ("generator", "discriminator"):
+        tensors = {
+            key.removeprefix(f"{name}/"): value
+            for key, value in found.tensors.items()
+            if key.startswith(f"{name}/")
+        }
+        try:
+            state.networks()[name].load_state_dict(tensors)
+        except RuntimeError as problem:
+            raise UserError(
+                f"init.run = {config.init.run}: its {name} does not fit this recipe's ({problem})"
+            ) from None
+    return True
