@@ -84,7 +84,7 @@ class PretrainConfig(Frozen):
     """Adam's rate for maximum likelihood."""
 
     generator_lr_decay: float = Field(0.0, ge=0, le=1)
-    """Share of the epochs, the last ones, in which that rate falls linearly to zero. 0 as in the paper."""
+    """Share of the epochs, the last ones, in which that rate falls to zero along half a cosine; paper: 0."""
 
     discriminator_rounds: int = Field(50, ge=0)
     """Rounds of discriminator pretraining, each on fresh negatives, as many as there are positives."""

@@ -10,6 +10,7 @@ checkpoints, the display and pruning are consumers; closing the iterator stops t
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -205,9 +206,10 @@ class Trainer:
 
 
 def pretraining_rate(config: PretrainConfig, epoch: int) -> float:
-    """The generator's rate in an epoch of pretraining, counted from 0: constant, then falling linearly."""
+    """The generator's rate in an epoch of pretraining, from 0: constant, then half a cosine to zero."""
     falling = config.generator_lr_decay * config.generator_epochs
-    return config.generator_lr * min(1.0, (config.generator_epochs - epoch) / falling if falling else 1.0)
+    done = (epoch - config.generator_epochs + falling) / falling if falling else 0.0
+    return config.generator_lr * (1 + math.cos(math.pi * max(0.0, done))) / 2
 
 
 def describe_rollouts(fake: Rollouts, credit: Tensor) -> Mapping[str, Tensor]:

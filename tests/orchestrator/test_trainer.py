@@ -9,7 +9,7 @@ from algorithms.types import Alphabet, Loss, RolloutSpec, Sequences
 from orchestrator.data import draw
 from orchestrator.recipe import load
 from orchestrator.state import TrainState
-from orchestrator.trainer import Trainer
+from orchestrator.trainer import Trainer, pretraining_rate
 from toys import NgramGenerator
 from workers.pool import InProcessPool, Request
 
@@ -151,3 +151,11 @@ def test_the_pool_draws_from_the_generator_as_it_is():
         drawn = pool.collect(RolloutSpec(), Request(30), (1,))
     expected = state.generator.log_prob(drawn.sequences.tokens).detach()
     torch.testing.assert_close(drawn.log_prob, expected, rtol=0, atol=1e-5)
+
+
+def test_the_pretraining_rate_is_constant_and_then_half_a_cosine():
+    config = load("seqgan", ["pretrain.generator_epochs=8", "pretrain.generator_lr_decay=0.5"]).pretrain
+    rates = [pretraining_rate(config, epoch) / config.generator_lr for epoch in range(8)]
+    assert rates == pytest.approx([1, 1, 1, 1, 1, 0.853553, 0.5, 0.146447], abs=1e-6)
+    constant = load("seqgan").pretrain
+    assert {pretraining_rate(constant, epoch) for epoch in range(120)} == {0.01}
