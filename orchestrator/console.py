@@ -88,6 +88,8 @@ class Console:
 
     def say(self, text: str) -> None:
         """What takes time from now until the next event."""
+        if self._display is not None and self._stage is not None and self._stage.done >= self._stage.total:
+            self._end_stage(self._display)  # what follows a finished stage stands below it
         self._mark = self._clock()
         if self._display is None:
             self._plain(text)
