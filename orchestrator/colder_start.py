@@ -19,10 +19,10 @@ from workers.pool import Pool
 
 Point: TypeAlias = dict[str, float]
 
-TEMPERATURES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4)
+TEMPERATURES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 """The curve: from the model as trained to where a language model has collapsed (section 8.1 there: 0.5)."""
 
-BISECTIONS = 6
+BISECTIONS = 5
 
 
 def colder_curve(

@@ -71,7 +71,7 @@ class DataConfig(Frozen):
     """Training sequences drawn from the oracle."""
 
     held_out: int = Field(10_000, ge=1)
-    """Sequences drawn from the oracle for eval/nll_test, and as many for eval/nll_validation."""
+    """Sequences drawn from the oracle for eval/nll_test, and as many for validation."""
 
 
 class PretrainConfig(Frozen):

@@ -69,10 +69,11 @@ def evaluate(
     else:
         undefined.append("eval/nll_oracle")
     if isinstance(G, OneShotGenerator):
-        undefined += ["eval/nll_test", "eval/nll_validation", "eval/perplexity"]
+        undefined += ["eval/nll_test", "eval/perplexity"]
     else:
         metrics["eval/nll_test"] = nll(G, data.test, temperature)
-        metrics["eval/nll_validation"] = nll(G, data.validation, temperature)
+        if data.oracle is None:  # it chooses the best checkpoint of text; NLL_oracle does where there is one
+            metrics["eval/nll_validation"] = nll(G, data.validation, temperature)
         metrics["eval/perplexity"] = float(torch.tensor(metrics["eval/nll_test"]).exp())
     if D is not None:
         D.eval()
