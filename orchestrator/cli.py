@@ -65,8 +65,8 @@ def train(
 
     config = load(recipe, overrides)
     if dry_run:
+        from orchestrator.dotted import flatten
         from orchestrator.plan import plan
-        from orchestrator.recipe import flatten
 
         planned = plan(config)
         if json_output:
@@ -154,7 +154,8 @@ def recipes(
     json_output: Json = False,
 ) -> None:
     """List the shipped recipes, or all settings of one."""
-    from orchestrator.recipe import flatten, known_keys, load, resolved, shipped
+    from orchestrator.dotted import flatten
+    from orchestrator.recipe import known_keys, load, resolved, shipped
 
     if name is None:
         found = shipped()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,8 @@ def log_sampler(client: MlflowClient, run_id: str, experiment_id: str, model_dir
             # Draws one sequence, which proves the model, and declares the params with their defaults.
             input_example=([""], {"n": 0, "temperature": 1.0, "seed": 0}),
         )
+        for compiled in list(target.rglob("__pycache__")):  # of this interpreter, for no other
+            shutil.rmtree(compiled)
         client.log_model_artifacts(model.model_id, str(target))
     step = max((int(metric.step) for metric in run.data.to_proto().metrics), default=0)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.config import SCHEMA, RunConfig
+from orchestrator.dotted import flatten
 from orchestrator.errors import UserError
 
 Tree = dict[str, Any]
@@ -66,17 +67,6 @@ def load_resolved(file: Path) -> RunConfig:
 def resolved(config: RunConfig) -> Tree:
     """The whole tree, defaults included, as JSON takes it."""
     return {"schema": SCHEMA, **config.model_dump(mode="json")}
-
-
-def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
-    """Dotted keys to plain values; a list stays one value."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
 
 
 def validate(tree: Tree, origin: str) -> RunConfig:
@@ -169,7 +159,8 @@ def _explain(mistake: ErrorDetails, tree: Tree) -> str:
             kind = tree[section].get("name", "the default one")
             return f"'{path}' is no setting of the {section} that was chosen ({kind})"
         near = difflib.get_close_matches(path, keys, 1, 0.6)
-        return f"unknown key '{path}'" + (f": did you mean '{near[0]}'?" if near else "")
+        hint = f"did you mean '{near[0]}'?" if near else "`advseq recipes seqgan` lists all settings"
+        return f"unknown key '{path}': {hint}"
     message = mistake["msg"].removeprefix("Value error, ")
     if not path:
         return message

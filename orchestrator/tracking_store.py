@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from filelock import FileLock
 
+from orchestrator.dotted import flatten as dotted
 from orchestrator.errors import AdvseqError
 from orchestrator.follower import in_words
-from orchestrator.recipe import flatten as dotted
 
 if TYPE_CHECKING:
     from orchestrator.config import TrackingConfig
@@ -86,7 +86,7 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, str]:
     >>> flatten({"a": {"lr": 0.1 + 0.2, "on": True}, "b": None, "c": [1, 2]})
     {'a.lr': '0.3', 'a.on': 'true', 'c': '1,2'}
     """
-    plain = {key: _plain(value) for key, value in dotted(dict(tree)).items() if value is not None}
+    plain = {key: _plain(value) for key, value in dotted(tree).items() if value is not None}
     return {key: value[:PARAM_CHARACTERS] for key, value in plain.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a process that computes sets once: its threads, and an allocator that keeps what it has freed."""
+"""What a process that computes sets once: threads, determinism, an allocator that keeps what was freed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 
 import torch
+import torch.utils.deterministic
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _KEEP = 2**30
@@ -13,12 +14,17 @@ _LARGEST_ON_HEAP = 2**25  # glibc's own upper limit
 
 
 def settle(threads: int) -> None:
-    """Pins torch's CPU threads, and stops glibc from giving freed tensors back to the system at every step.
+    """Pins torch's CPU threads, forbids sums in an order of their own, and keeps freed memory.
 
-    A training step frees and takes the same tens of megabytes again; without this each page of them is
-    faulted in and zeroed anew (half of the time of a likelihood step at V = 2,000). No result depends on it.
+    A training step frees and takes the same tens of megabytes again; glibc would give them back to the
+    system, and each page would be faulted in and zeroed anew (half of the time of a likelihood step at
+    V = 2,000). No result depends on that.
     """
     torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = (
+        False  # costs time, and nothing here reads such memory
+    )
     with contextlib.suppress(OSError, AttributeError):  # another C library: its allocator is left alone
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEEP)

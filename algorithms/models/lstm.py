@@ -92,7 +92,7 @@ class LSTMGenerator(Generator):
         return LSTMState(zeros, zeros)
 
     def step(self, state: LSTMState, tokens: Tensor) -> tuple[Tensor, LSTMState]:  # type: ignore[override]
-        gates = torch.addmm(self.bias, self.embedding[tokens], self.input)
+        gates = torch.addmm(self.bias, self._embed(tokens), self.input)
         h, c = self._cell(gates, state.h, state.c)
         return self._logits(h), LSTMState(h, c)
 
@@ -105,9 +105,13 @@ class LSTMGenerator(Generator):
         start = torch.full_like(tokens[:, :1], self.alphabet.start)
         return torch.cat([start, tokens[:, :-1]], 1)  # [B, T]
 
+    def _embed(self, tokens: Tensor) -> Tensor:
+        # not by indexing: its backward pass adds in parallel, in an order that differs from run to run
+        return nn.functional.embedding(tokens, self.embedding)  # [R, E]
+
     def _unroll(self, fed: Tensor) -> tuple[Tensor, Tensor]:
         B, T = fed.shape
-        gates = torch.addmm(self.bias, self.embedding[fed.flatten()], self.input).view(B, T, -1)
+        gates = torch.addmm(self.bias, self._embed(fed.flatten()), self.input).view(B, T, -1)
         state = self.start(B)
         h, c, hs, cs = state.h, state.c, [], []
         for gate in gates.unbind(1):  # its backward pass is one stack; indexing would fill [B, T, 4H] T times

@@ -10,8 +10,9 @@ import pytest
 from algorithms.mle import MLE
 from algorithms.pg_bleu import PGBLEU
 from orchestrator.config import CONTROLS, SCHEMA, RunConfig
+from orchestrator.dotted import flatten
 from orchestrator.errors import UserError
-from orchestrator.recipe import flatten, known_keys, load, load_resolved, resolved, shipped
+from orchestrator.recipe import known_keys, load, load_resolved, resolved, shipped
 
 
 @pytest.mark.parametrize("name", shipped())

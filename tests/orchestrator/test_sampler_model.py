@@ -45,6 +45,10 @@ def test_the_sampler_is_logged_once_and_samples_where_advseq_is_not_installed(tm
     assert tracker.log_sampler(directory / "nowhere") is None
     assert tracker.error is not None
     assert tracker.close("FINISHED")
+    code = tmp_path / "mlartifacts" / "models" / uri.removeprefix("models:/") / "artifacts" / "code"
+    assert sorted(child.name for child in code.iterdir()) == ["algorithms", "orchestrator", "workers"]
+    assert not list(code.rglob("__pycache__"))
+    assert sum(file.stat().st_size for file in code.rglob("*")) < 2_000_000
     program = """
 import json, sys, mlflow
 mlflow.set_tracking_uri(sys.argv[1])
@@ -57,7 +61,3 @@ print(json.dumps([model.predict(["", ""]), model.predict([""], params=params)]))
     done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=True)
     sampler = Sampler.load(folder)
     assert json.loads(done.stdout) == [sampler.sample(2, 1.0, 0), sampler.sample(3, 0.5, 4)]
-    code = tmp_path / "mlartifacts" / "models" / uri.removeprefix("models:/") / "artifacts" / "code"
-    assert sorted(child.name for child in code.iterdir()) == ["algorithms", "orchestrator", "workers"]
-    assert not list(code.rglob("__pycache__"))
-    assert sum(file.stat().st_size for file in code.rglob("*")) < 2_000_000

@@ -16,5 +16,7 @@ def test_threads_are_pinned_and_products_unchanged():
     try:
         assert torch.get_num_threads() == before
         assert torch.equal(a @ b, product)
+        assert torch.are_deterministic_algorithms_enabled()
     finally:
         torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(False)

@@ -154,3 +154,19 @@ def test_the_likelihood_has_the_gradient_of_finite_differences() -> None:
 def test_bad_configuration_is_refused(key: str, value: float) -> None:
     with pytest.raises(ValidationError, match=key):
         LSTMGenerator.Config.model_validate({key: value})
+
+
+def test_gradients_are_the_same_bits_every_time_with_two_threads() -> None:
+    """At a size where torch works in parallel: indexing's backward pass would add in any order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        model = LSTMGenerator.Config().build(Alphabet(size=300), 20)
+        tokens = torch.randint(300, (64, 20), generator=torch.Generator().manual_seed(0))
+        gradients = [
+            torch.autograd.grad(model.log_prob(tokens).sum(), list(model.parameters())) for _ in range(12)
+        ]
+    finally:
+        torch.set_num_threads(before)
+    for again in gradients[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(gradients[0], again, strict=True))
