@@ -22,9 +22,8 @@ def settle(threads: int) -> None:
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = (
-        False  # costs time, and nothing here reads such memory
-    )
+    # filling fresh memory costs time, and nothing here reads it unwritten
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     with contextlib.suppress(OSError, AttributeError):  # another C library: its allocator is left alone
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEEP)
