@@ -52,9 +52,9 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Te
 
 
 def uniform(
-    path: Path, sequence: Tensor, prefix: Tensor | int, completion: Tensor | int, position: int
+    path: Path, sequence: Tensor, prefix: Tensor | int, completion: Tensor | int, position: Tensor | int
 ) -> Tensor:
-    """Numbers in [0, 1) of 53 bits, one for each row: [R] float64.
+    """Numbers in [0, 1) of 53 bits, one for each row: [R] float64; more where the addresses broadcast.
 
     Args:
         sequence: [R] int64, the row's number in the whole batch (not in its unit).

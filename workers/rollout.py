@@ -4,6 +4,9 @@ The prefixes of one sequence are nested, so one pass over a sampled batch gives 
 prefix. Completions branch from these states, and all rows (sequence, prefix, completion) advance
 together: after position t the completions of the prefix of length t join those that are already
 under way, and rows that drew the end symbol leave.
+
+Every network is called on a constant number of rows (``workers.pieces``), so that a row's result depends
+on no unit, budget or neighbour.
 """
 
 from __future__ import annotations
@@ -17,12 +20,10 @@ from torch import Tensor
 from algorithms.bleu import References
 from algorithms.models.base import Discriminator, Generator, OneShotGenerator, State
 from algorithms.scores import lookup
-from algorithms.types import Rollouts, RolloutSpec, Sequences, Source
+from algorithms.types import Rollouts, RolloutSpec, Sequences, Source, join_sequences
 from workers.philox import Path, normal, uniform
+from workers.pieces import SCORED, completed, pieces, sampled
 from workers.sampling import inverse_cdf, log_prob_of
-
-LOGITS_IN_CACHE = 2**19
-"""Logits that one sampling step keeps at a time: 2 MiB of float32, about a core's share of cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +81,21 @@ def rollout(
     sequences, log_prob = sample(
         networks.generator, numbers, path, block.source, block.real, spec.clamp, temperature=temperature
     )
-    whole = _score(networks.discriminator, spec.scores, sequences, references)  # [B, K]
     T, N = sequences.tokens.shape[1], spec.completions
     if not N:
+        whole = _score(networks.discriminator, spec.scores, sequences, references)  # [B, K]
         return Rollouts(sequences, log_prob, whole[:, None, None, :], spec.clamp)
-    scores = whole[:, None, None, :].repeat(
-        1, T, N, 1
-    )  # [B, T, N, K]: right where nothing is left to complete
+    scores = torch.empty(block.count, T, N, len(spec.scores), device=device)
     for rows in _chunks(sequences, N, networks.policy, memory):
         part = sequences.select(rows)
-        completed, b, t, n = complete(networks.policy, part, numbers[rows], N, path, first=max(1, spec.clamp))
+        tokens, b, t, n = complete(networks.policy, part, numbers[rows], N, path, first=max(1, spec.clamp))
         # a completion has the condition of the sequence that it continues
         source = None if part.source is None else part.source.select(b)
-        done = Sequences(completed, networks.policy.alphabet.lengths(completed), source)
-        scores[b + rows.start, t - 1, n] = _score(networks.discriminator, spec.scores, done, references)
+        done = Sequences(tokens, networks.policy.alphabet.lengths(tokens), source)
+        both = _score(networks.discriminator, spec.scores, join_sequences([part, done]), references)
+        # a sequence's own score is right where nothing is left to complete
+        scores[rows] = both[: len(part), None, None, :]
+        scores[b + rows.start, t - 1, n] = both[len(part) :]
     return Rollouts(sequences, log_prob, scores, spec.clamp)
 
 
@@ -118,33 +120,34 @@ def sample(
     Returns:
         B sequences, and [B, T] log-probabilities under the tempered policy; 0 on padding.
     """
-    alphabet, T, B = G.alphabet, G.length, len(numbers)
+    alphabet, T, B, size = G.alphabet, G.length, len(numbers), sampled(G.alphabet.size)
     if source is None and G.latent:
-        source = Source(vector=normal((*path, "latent"), numbers, G.latent))
+        latent = [normal((*path, "latent"), numbers[rows], G.latent) for rows in pieces(numbers, size)]
+        source = Source(vector=torch.cat(latent)[:B])
     tokens = torch.full((B, T), alphabet.pad, dtype=torch.int64, device=numbers.device)
     log_prob = torch.zeros(B, T, device=numbers.device)
-    at_once = None
+    at_once: Tensor | None = None
+    state: State | None = None
     if isinstance(G, OneShotGenerator):
         if source is None:
             raise ValueError(
                 f"{type(G).__name__} needs a source: give its latent z, or set its `latent` size"
             )
-        at_once = G.relaxed(source).log() / temperature  # [B, T, V]
-        state = None
+        relaxed = [G.relaxed(source.select(rows)).log() for rows in pieces(numbers, size)]
+        at_once = torch.cat(relaxed)[:B]  # [B, T, V]
     else:
-        state = G.start(B, source)
+        state = _start(G, numbers, source)
+    positions = torch.arange(1, T + 1, device=numbers.device)
+    draws = uniform(path, numbers[:, None], 0, 0, positions)  # [B, T]
     alive = torch.arange(B, device=numbers.device)
     fed = torch.full((B,), alphabet.start, dtype=torch.int64, device=numbers.device)
     for t in range(1, T + 1):
-        u = uniform(path, numbers[alive], 0, 0, t)
+        u = draws[alive, t - 1]
         given = real.tokens[alive, t - 1] if real is not None and t <= clamp else None
-        if at_once is not None:
-            logits = at_once[alive, t - 1]
-            drawn = inverse_cdf(logits, u) if given is None else given
-            log_p = log_prob_of(logits, drawn)
-        else:
-            assert state is not None
-            drawn, log_p, state = _advance(G, state, fed, u, temperature=temperature, given=given)
+        logits = None if at_once is None else at_once[alive, t - 1]
+        drawn, log_p, state = _advance(
+            G, state, fed, u, size, logits=logits, temperature=temperature, given=given
+        )
         tokens[alive, t - 1], log_prob[alive, t - 1] = drawn, log_p
         fed = drawn
         if alphabet.end is not None:
@@ -172,7 +175,8 @@ def complete(
         of its prefix, completion n; [R] each, ordered by t, then b, then n.
     """
     Y, T, device = sequences.tokens, sequences.tokens.shape[1], sequences.tokens.device
-    states = G.prefix_states(Y, sequences.source)
+    states = _prefix_states(G, sequences)
+    size = completed(G.alphabet.size)
     # all rows that will ever be: prefixes that leave something to draw
     branching = [(sequences.lengths > t).nonzero().squeeze(1) for t in range(first, T)]  # a list of [B_t]
     b = torch.cat([rows.repeat_interleave(N) for rows in branching] or [Y.new_empty(0)])
@@ -194,7 +198,8 @@ def complete(
         if state is None or not len(alive):
             continue
         u = uniform(path, numbers[b[alive]], t[alive], n[alive], position + 1)
-        fed, _, state = _advance(G, state, fed, u, want_log_prob=False)
+        fed, _, state = _advance(G, state, fed, u, size, want_log_prob=False)
+        assert state is not None
         tokens[alive, position] = fed
         if G.alphabet.end is not None:
             going = (fed != G.alphabet.end).nonzero().squeeze(1)
@@ -203,47 +208,74 @@ def complete(
     return tokens, b, t, n
 
 
+def _joined(states: Sequence[State]) -> State:
+    return states[0].join(states[1:]) if len(states) > 1 else states[0]
+
+
+def _start(G: Generator, numbers: Tensor, source: Source | None) -> State:
+    """The states before the first token, of B rows or some more: what filled the last piece stands behind."""
+    size = sampled(G.alphabet.size)
+    parts = [None if source is None else source.select(rows) for rows in pieces(numbers, size)]
+    return _joined([G.start(size, part) for part in parts])
+
+
+def _prefix_states(G: Generator, sequences: Sequences) -> list[State]:
+    """The states of the prefixes of length 1 .. T, each of B rows or some more, as above."""
+    parts = [sequences.select(rows) for rows in pieces(sequences.lengths, sampled(G.alphabet.size))]
+    tables = [G.prefix_states(part.tokens, part.source) for part in parts]
+    return [_joined(states) for states in zip(*tables, strict=True)]
+
+
 def _advance(
     G: Generator,
-    state: State,
+    state: State | None,
     fed: Tensor,
     u: Tensor,
+    size: int,
     *,
+    logits: Tensor | None = None,
     temperature: float = 1.0,
     given: Tensor | None = None,
     want_log_prob: bool = True,
-) -> tuple[Tensor, Tensor, State]:
-    """Feeds a token to every row and draws (or takes) the next one, by pieces whose logits stay in cache."""
-    piece = max(1, LOGITS_IN_CACHE // G.alphabet.size)
+) -> tuple[Tensor, Tensor, State | None]:
+    """Feeds a token to every row and draws (or takes) the next one, ``size`` rows at a time.
+
+    Args:
+        state: of at least R rows, in the order of the others.
+        fed, u, given: [R].
+        logits: [R, V] where there is no state to ask.
+    """
     drawn, log_p, states = [], [], []
-    for start in range(0, len(fed), piece):
-        rows = slice(start, start + piece)
-        held = state
-        if len(fed) > piece:
-            held = state.select(torch.arange(start, min(start + piece, len(fed)), device=fed.device))
-        logits, moved = G.step(held, fed[rows])
+    for rows in pieces(fed, size):
+        if state is None:
+            assert logits is not None
+            told = logits[rows]
+        else:
+            whole = len(state) == len(fed) == size  # nothing to cut
+            told, moved = G.step(state if whole else state.select(rows), fed[rows])
+            states.append(moved)
         if temperature != 1.0:
-            logits = logits / temperature
-        token = inverse_cdf(logits, u[rows]) if given is None else given[rows]
+            told = told / temperature
+        token = inverse_cdf(told, u[rows]) if given is None else given[rows]
         if want_log_prob:
-            log_p.append(log_prob_of(logits, token))
+            log_p.append(log_prob_of(told, token))
         drawn.append(token)
-        states.append(moved)
-    joined = states[0].join(states[1:]) if len(states) > 1 else states[0]
-    return torch.cat(drawn), torch.cat(log_p) if log_p else u[:0], joined
+    R = len(fed)
+    if states and R % size:
+        states[-1] = states[-1].select(torch.arange(R % size, device=fed.device))
+    return torch.cat(drawn)[:R], torch.cat(log_p)[:R] if log_p else u[:0], _joined(states) if states else None
 
 
-def _score(
-    D: Discriminator, names: Sequence[str], rows: Sequences, references: References | None, piece: int = 256
-) -> Tensor:
+def _score(D: Discriminator, names: Sequence[str], rows: Sequences, references: References | None) -> Tensor:
     """K scores of every row: [R, K] float32."""
-    scores = torch.empty(len(rows), len(names), device=rows.tokens.device)
-    for k, name in enumerate(names):
-        score = lookup(name).function
-        for start in range(0, len(rows), piece):
-            some = slice(start, start + piece)
-            scores[some, k] = score(D, rows.select(some), references).float()
-    return scores
+    functions = [lookup(name).function for name in names]
+    if not functions:
+        return torch.empty(len(rows), 0, device=rows.tokens.device)
+    scores = []
+    for places in pieces(rows.lengths, SCORED):
+        some = rows.select(places)
+        scores.append(torch.stack([score(D, some, references).float() for score in functions], 1))
+    return torch.cat(scores)[: len(rows)]
 
 
 def _chunks(sequences: Sequences, N: int, G: Generator, memory: int) -> Iterator[slice]:
@@ -254,6 +286,7 @@ def _chunks(sequences: Sequences, N: int, G: Generator, memory: int) -> Iterator
     source = None if sequences.source is None else sequences.source.select(slice(0, 1))
     # a state is held once in the table of prefixes and twice while rows join; a token takes 8 bytes, twice
     per_sequence = N * (T - 1) * (3 * G.start(1, source).bytes_per_row + 16 * T + 64)
-    step = max(1, memory // max(1, per_sequence))
+    most = sampled(G.alphabet.size)  # one call reads all prefixes
+    step = min(max(1, memory // max(1, per_sequence)), most)
     for start in range(0, B, step):
         yield slice(start, min(B, start + step))

@@ -17,7 +17,11 @@ from torch import Tensor, nn
 
 from algorithms.config import Frozen
 from algorithms.models.base import Generator
+from algorithms.models.products import product
 from algorithms.types import Alphabet, Source
+
+LOGITS_IN_CACHE = 2**20
+"""Logits that a likelihood keeps at a time where no gradient is wanted: 4 MiB of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +84,12 @@ class LSTMGenerator(Generator):
     def log_prob(self, tokens: Tensor, source: Source | None = None) -> Tensor:
         B, T = tokens.shape
         h, _ = self._unroll(self._inputs(tokens))
-        logits = self._logits(h.reshape(B * T, -1)).view(B, T, -1)  # [B, T, V]
+        # without a backward pass the logits of [B, T, V] are not needed at once: pieces of them stay in cache
+        rows = B * T if torch.is_grad_enabled() else max(1, LOGITS_IN_CACHE // self.alphabet.size)
+        pairs = zip(torch.split(h.reshape(B * T, -1), rows), torch.split(tokens.flatten(), rows), strict=True)
         # cross_entropy fuses log-softmax and gather: no second [B, T, V] tensor is kept for the backward pass
-        picked = -nn.functional.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view(
-            B, T
-        )
-        return picked.masked_fill(~self.alphabet.mask(tokens), 0.0)
+        picked = [nn.functional.cross_entropy(self._logits(h), y, reduction="none") for h, y in pairs]
+        return -torch.cat(picked).view(B, T).masked_fill(~self.alphabet.mask(tokens), 0.0)
 
     def start(self, rows: int, source: Source | None = None) -> LSTMState:
         zeros = self.bias.new_zeros(rows, self.recurrent.shape[0])
@@ -126,5 +130,5 @@ class LSTMGenerator(Generator):
         return torch.sigmoid(o) * torch.tanh(c), c
 
     def _logits(self, h: Tensor) -> Tensor:
-        logits = torch.addmm(self.output_bias, h, self.output)
+        logits = product(h, self.output, self.output_bias)
         return logits.masked_fill(self.banned, -torch.inf) if self.alphabet.banned else logits

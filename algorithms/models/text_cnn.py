@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from algorithms.config import Frozen
 from algorithms.models.base import Discriminator
+from algorithms.models.products import product
 from algorithms.types import Alphabet, Source
 
 PAPER_FILTERS = (
@@ -94,13 +95,14 @@ class TextCNN(Discriminator):
             # one matrix product over windows: on CPU faster than conv1d at these sizes
             windows = row.unfold(1, w * E, E).reshape(-1, w * E)  # [B (T - w + 1), w E]
             kernel = convolution.weight.permute(2, 1, 0).reshape(w * E, F)
-            responses = torch.mm(windows, kernel).view(B, T - w + 1, F)
+            responses = product(windows, kernel).view(B, T - w + 1, F)
             if mask is not None:
                 responses = responses.masked_fill(~mask[:, : T - w + 1, None], -torch.inf)
             pooled.append(responses.amax(1) + convolution.bias)  # [B, F]
         c = torch.cat(pooled, 1).relu()  # [B, features]; relu and maximum commute
-        tau = torch.sigmoid(self.gate(c))
-        h = tau * torch.relu(self.transform(c)) + (1 - tau) * c
+        tau = torch.sigmoid(product(c, self.gate.weight.t(), self.gate.bias))
+        transformed = product(c, self.transform.weight.t(), self.transform.bias)
+        h = tau * torch.relu(transformed) + (1 - tau) * c
         return self.output(self.dropout(h)).squeeze(1)  # [B]
 
     def regularization(self) -> Tensor:

@@ -118,18 +118,18 @@ def test_credits_do_not_depend_on_units_or_chunks(unit, memory):
         rollout(nets, spec, Block(first, min(unit, 24 - first)), path, memory=memory)
         for first in range(0, 24, unit)
     ]
-    tokens, log_prob, scores = joined(cut)
-    assert torch.equal(tokens, whole[0])
-    torch.testing.assert_close(log_prob, whole[1], rtol=0, atol=1e-6)
-    assert torch.equal(scores, whole[2])  # the table's logit is exact: equal scores mean equal completions
+    for got, wanted in zip(joined(cut), whole, strict=True):
+        assert torch.equal(got, wanted)
 
 
-def test_credits_do_not_depend_on_how_many_logits_fit_in_cache(monkeypatch):
+def test_credits_do_not_depend_on_how_many_rows_a_call_has(monkeypatch):
     nets, spec = networks(), RolloutSpec(completions=4)
     whole = joined([rollout(nets, spec, Block(0, 16), (2,))])
-    monkeypatch.setattr(module, "LOGITS_IN_CACHE", 3 * VARIABLE.size)
+    for name, size in [("sampled", lambda V: 5), ("completed", lambda V: 3), ("SCORED", 7)]:
+        monkeypatch.setattr(module, name, size)
     pieces = joined([rollout(nets, spec, Block(0, 16), (2,))])
     assert torch.equal(whole[0], pieces[0])
+    torch.testing.assert_close(whole[1], pieces[1], rtol=0, atol=1e-6)
     assert torch.equal(whole[2], pieces[2])
 
 

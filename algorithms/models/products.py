@@ -1,0 +1,25 @@
+"""Matrix products in which a row's result does not depend on its place among the rows.
+
+CPU libraries have kernels of their own for products with few columns. They take rows in groups and treat
+what is left over differently, so that the last bits of a row depend on where it stands (seen in MKL 2024
+below 12 columns). Rollouts promise the same bits for a row in any company: few columns are therefore
+filled up with zeros, which costs nothing at that size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+_FEWEST = 16
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x @ weight + bias: [R, K], [K, N], [N] -> [R, N]."""
+    N = weight.shape[1]
+    if N < _FEWEST:
+        weight = pad(weight, (0, _FEWEST - N))
+        bias = None if bias is None else pad(bias, (0, _FEWEST - N))
+    out = torch.mm(x, weight) if bias is None else torch.addmm(bias, x, weight)
+    return out[:, :N] if N < _FEWEST else out
