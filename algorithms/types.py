@@ -78,6 +78,12 @@ class Source:
             *(None if part is None else part[rows] for part in (self.tokens, self.mask, self.vector))
         )
 
+    def to(self, device: torch.device) -> Source:
+        """The same on a device."""
+        return Source(
+            *(None if part is None else part.to(device) for part in (self.tokens, self.mask, self.vector))
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
@@ -105,6 +111,11 @@ class Sequences:
         """Some rows, in their order."""
         source = None if self.source is None else self.source.select(rows)
         return Sequences(self.tokens[rows], self.lengths[rows], source)
+
+    def to(self, device: torch.device) -> Sequences:
+        """The same on a device."""
+        source = None if self.source is None else self.source.to(device)
+        return Sequences(self.tokens.to(device), self.lengths.to(device), source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +155,11 @@ class Rollouts:
 
     def __len__(self) -> int:
         return len(self.sequences)
+
+    def to(self, device: torch.device) -> Rollouts:
+        """The same on a device."""
+        sequences, log_prob, scores = self.sequences.to(device), self.log_prob, self.scores
+        return Rollouts(sequences, log_prob.to(device), scores.to(device), self.clamp)
 
 
 @dataclass(frozen=True, slots=True)

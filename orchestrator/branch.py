@@ -1,183 +1,157 @@
 """One line of training with its records: the run itself, and each of its controls.
 
-Consumes a trainer's progress: evaluates when due, appends to the journal, commits checkpoints. What a
-branch knows about its own past (best evaluation, where the adversarial stage began) it reads from its
-journal, which a resumed branch cuts back to where its checkpoint was made.
+Tells a learner what to do, and consumes its progress: evaluates when due, appends to the journal, commits
+checkpoints. What a branch knows about its own past (best evaluation, where the adversarial stage began) it
+reads from its journal, which a resumed branch cuts back to where its checkpoint was made.
 """
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from algorithms.registry import build
 from orchestrator import checkpoints
-from orchestrator.checkpoints import Checkpoint, full_disk_explained
-from orchestrator.config import RunConfig
+from orchestrator.best import Best, best_evaluation, check_best_metric
+from orchestrator.checkpoints import full_disk_explained
+from orchestrator.config import ControlName, RunConfig
 from orchestrator.data import Dataset
 from orchestrator.errors import UserError
-from orchestrator.evaluation import evaluate, floor
 from orchestrator.journal import Journal, Record
+from orchestrator.later import Later, LaterEvaluations
+from orchestrator.learner import Learner
+from orchestrator.measure import Measured
 from orchestrator.progress import Progress
-from orchestrator.trainer import Trainer
 
 ADVERSARIAL = "adversarial"
 
 
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The evaluation that ``--checkpoint best`` means."""
-
-    step: int
-    metric: str
-    value: float
-
-
-def best_metric(config: RunConfig) -> str:
-    """The metric that chooses the best checkpoint, ``auto`` resolved by what the data allows."""
-    if config.best.metric != "auto":
-        return config.best.metric
-    return "eval/nll_oracle" if config.data.path is None else "eval/nll_validation"
-
-
-def best_evaluation(journal: Journal, config: RunConfig) -> Best | None:
-    """The best evaluation of the algorithm's last stage that a journal holds, by the configured metric."""
-    metric, sign = best_metric(config), 1.0 if config.best.direction == "minimize" else -1.0
-    last = build(config.algorithm).stages[-1]
-    records = [r for r in journal.read() if metric in r.metrics and r.stage == last]
-    if not records:
-        return None
-    chosen = min(records, key=lambda record: sign * record.metrics[metric])
-    return Best(chosen.step, metric, chosen.metrics[metric])
-
-
 class Branch:
-    """A trainer, its folder and its journal."""
+    """A learner's branch, its folder and its journal."""
 
     def __init__(
-        self, config: RunConfig, data: Dataset, trainer: Trainer, folder: Path, warn: Callable[[str], None]
+        self,
+        config: RunConfig,
+        data: Dataset,
+        learner: Learner,
+        folder: Path,
+        warn: Callable[[str], None],
+        *,
+        control: ControlName | None = None,
+        start: tuple[Path, int] | None = None,
+        evaluate_later: Later | None = None,
     ) -> None:
         """
         Args:
+            learner: begins this branch now, and must not begin another before this one has ended.
             folder: gets metrics.jsonl, samples/ and checkpoints/.
             warn: told of damaged checkpoints.
+            control: which one this is, or None for the run itself.
+            start: folder and step of the checkpoint that a control starts from.
+            evaluate_later: asks another process to evaluate a checkpoint; None: the learner does it.
         """
-        self.config, self.data, self.trainer, self.folder, self.warn = config, data, trainer, folder, warn
+        self.config, self.data, self.folder, self.warn = config, data, folder, warn
+        self.control = control
         self.journal = Journal(folder / "metrics.jsonl")
         self.checkpoints = folder / "checkpoints"
         self.undefined: tuple[str, ...] = ()
+        self.parameters_sha256 = ""
+        self._learner = learner
         self._committed = time.monotonic()
-        self._floor: float | None = None
+        self._later = LaterEvaluations(self.checkpoints, evaluate_later) if evaluate_later else None
+        learner.begin(control, start)
+        self.position = learner.position()
 
-    def restore(self) -> Checkpoint | None:
-        """Continues from the newest whole checkpoint, if there is one; cuts the journal back to it.
+    def restore(self) -> int | None:
+        """Continues from the newest whole checkpoint, and says its step; None if there is none. The journal
+        is cut back to it.
 
         Raises:
             UserError: there are checkpoints, and none of them is whole.
         """
-        found, complaints = checkpoints.latest(self.checkpoints)
-        if found is None and complaints:
+        found = self._learner.restore(self.checkpoints)
+        if found.step is None and found.complaints:
             raise UserError(
-                f"no checkpoint in {self.checkpoints} can be used: {'; '.join(complaints)}. "
+                f"no checkpoint in {self.checkpoints} can be used: {'; '.join(found.complaints)}. "
                 "Put one back, or start a new run"
             )
-        for complaint in complaints:
+        for complaint in found.complaints:
             self.warn(f"{complaint}; using the checkpoint before it")
-        if found is None:
+        if found.step is None:
             self.journal.truncate(0)
             return None
         checkpoints.set_aside_newer(self.checkpoints, found.step)
-        self.trainer.state.restore(found.tensors, found.meta["counters"])
-        self.journal.truncate(found.meta["journal"])
+        # evaluations of steps up to here that came in after the commit hold all the same
+        cut = int(found.meta["journal"])
+        waiting = [int(step) for step in found.meta.get("waiting", ())]
+        arrived = [
+            record for record in self.journal.read(cut) if record.step in waiting and _evaluates(record)
+        ]
+        self.journal.truncate(cut)
+        for record in arrived:
+            self.journal.append(record.step, record.stage, record.metrics)
         self.undefined = tuple(found.meta["undefined"])
-        return found
+        self._ask_again([step for step in waiting if step not in {record.step for record in arrived}])
+        self.position = self._learner.position()
+        return found.step
 
     def train(self, stop: Callable[[], bool]) -> Iterator[Progress]:
         """Trains to the end, or until ``stop`` says so after some step; committed either way."""
-        while (stage := self.trainer.enter_stage()) is not None:
-            state = self.trainer.state
-            if stage == ADVERSARIAL and state.done == 0 and not self._evaluated(state.step):
+        while (stage := self.position.stage) is not None:
+            if stage == ADVERSARIAL and self.position.done == 0 and not self._evaluated(self.position.step):
                 # the start of the adversarial stage is what everything after it is compared with
-                before = Progress(
-                    state.step, self._stage_before(), 0, 0, self.trainer.branch, self.evaluate()
-                )
-                with full_disk_explained(self.journal.path):
-                    self.journal.append(before.step, before.stage, before.metrics)
-                self.commit()
+                self._evaluate_start()
             if stop():
                 break
-            progress = self.trainer.advance()
-            assert progress is not None
-            if self._due(progress):
-                progress = replace(progress, metrics={**progress.metrics, **self.evaluate()})
-            with full_disk_explained(self.journal.path):
-                self.journal.append(progress.step, progress.stage, progress.metrics)
-            self._commit_if_due(progress)
-            yield progress
+            progress = self._learner.advance()
+            self.position = self._learner.position()
+            progress = self._record(progress)
+            try:
+                yield progress
+            except GeneratorExit:  # left between two steps: the state is at rest
+                self.parameters_sha256 = self._learner.parameters_sha256()
+                raise
+        self._take_in(wait=True)
         self.commit()
+        self.parameters_sha256 = self._learner.parameters_sha256()
 
-    def evaluate(self) -> dict[str, float]:
-        """The metrics of the generator as it is; its first samples are kept as text."""
-        trainer, data = self.trainer, self.data
-        state = trainer.state
-        trainer.publish()
-        # the same addresses at every evaluation: two of them differ by the model, not by luck
-        result = evaluate(
-            state.generator,
-            state.discriminator if trainer.has_discriminator() else None,
-            trainer.pool,
-            data,
-            self.config.evaluation,
-            (self.config.seed, "evaluation"),
-        )
-        self.undefined = result.undefined
-        shown = data.text(result.samples.tokens[: self.config.evaluation.shown])
-        path = self.samples_file(state.step)
-        with full_disk_explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(f"{line}\n" for line in shown), encoding="utf-8")
-        metrics = dict(result.metrics)
-        self._check_best_metric(metrics)
-        if data.oracle is not None:
-            if self._floor is None:
-                self._floor = floor(data.oracle, data.test)
-            metrics["eval/nll_oracle_floor"] = self._floor
-        return metrics
-
-    def _check_best_metric(self, metrics: Mapping[str, float]) -> None:
-        wanted, known = best_metric(self.config), {*metrics, "eval/d_accuracy_real", "eval/d_accuracy_fake"}
-        if wanted not in known:
-            near = difflib.get_close_matches(wanted, known, 1, 0.4)
-            raise UserError(
-                f"best.metric = {wanted} is not measured here"
-                + (f": did you mean {near[0]}?" if near else "")
-                + f" Known are {', '.join(sorted(known))}"
+    def _record(self, progress: Progress) -> Progress:
+        """Evaluates if it is due, writes down and commits; returns what there is to show."""
+        due = self._due(progress)
+        if due and self._later is None:
+            progress = replace(
+                progress, metrics={**progress.metrics, **self._evaluate()}, evaluated=progress.step
             )
-
-    def samples_file(self, step: int) -> Path:
-        """Where the samples of an evaluation at a step lie."""
-        return self.folder / "samples" / f"step_{step:06d}.txt"
+        self._append(progress.step, progress.stage, progress.metrics)
+        if due and self._later is not None:
+            self._evaluate_later(progress.step, progress.stage)
+        else:
+            best = self.best() if due else None
+            late = time.monotonic() - self._committed >= self.config.checkpoint.every_seconds
+            if late or progress.done == progress.total or (best is not None and best.step == progress.step):
+                self.commit()
+        for step, metrics in self._take_in():
+            progress = replace(progress, metrics={**progress.metrics, **metrics}, evaluated=step)
+        return progress
 
     def commit(self) -> None:
         """Saves the state as it is now, and removes checkpoints that nobody needs."""
-        state = self.trainer.state
-        best = self.best()
+        waiting = set(self._later.waiting) if self._later is not None else set()
         meta = {
-            "counters": state.counters(),
             "journal": self.journal.sync(),
             "undefined": list(self.undefined),
+            "waiting": sorted(waiting),
         }
-        checkpoints.save(self.checkpoints, state.step, state.tensors(), meta)
-        pinned = {self.start_step()} | ({best.step} if best else set())
+        self._learner.save(self.checkpoints, meta)
+        best = self.best()
+        pinned = {self.start_step()} | ({best.step} if best else set()) | waiting
         checkpoints.prune(self.checkpoints, self.config.checkpoint.keep, pinned)
         self._committed = time.monotonic()
 
     def evaluations(self) -> list[Record]:
-        """All records that hold an evaluation, in order."""
-        return [record for record in self.journal.read() if "eval/unique_rate" in record.metrics]
+        """All records that hold an evaluation, by step."""
+        return sorted((record for record in self.journal.read() if _evaluates(record)), key=lambda r: r.step)
 
     def best(self) -> Best | None:
         """The best evaluation of the algorithm's last stage, so far."""
@@ -187,12 +161,74 @@ class Branch:
         """The step at which the adversarial stage begins, as far as the run has come."""
         return max((record.step for record in self.journal.read() if record.stage != ADVERSARIAL), default=0)
 
-    def _stage_before(self) -> str:
-        index = self.trainer.state.stage - 1
-        return self.trainer.state.algorithm.stages[index] if index >= 0 else "pretrain_generator"
+    def samples_file(self, step: int) -> Path:
+        """Where the samples of an evaluation at a step lie."""
+        return self.folder / "samples" / f"step_{step:06d}.txt"
+
+    def _evaluate_start(self) -> None:
+        step, stage = self.position.step, self.position.previous
+        if self._later is None:
+            self._append(step, stage, self._evaluate())
+            self.commit()
+        else:
+            self._evaluate_later(step, stage)
+
+    def _evaluate(self) -> dict[str, float]:
+        """The metrics of the generator as it is."""
+        return self._keep(self.position.step, self._learner.evaluate())
+
+    def _evaluate_later(self, step: int, stage: str) -> None:
+        """Commits, and has the checkpoint evaluated while training goes on."""
+        assert self._later is not None
+        self._take_in(most=self._later.MOST - 1)  # an evaluator that is slower than training holds it up
+        self._later.expect(step, stage)
+        self.commit()
+        self._later.ask()
+
+    def _take_in(self, *, wait: bool = False, most: int | None = None) -> list[tuple[int, dict[str, float]]]:
+        """Writes down the evaluations that have come in, each at its own step.
+
+        Args:
+            wait: for all of them.
+            most: wait until no more than so many are under way.
+        """
+        if self._later is None:
+            return []
+        taken = []
+        for step, stage, measured in self._later.take(0 if wait else most):
+            metrics = self._keep(step, measured)
+            self._append(step, stage, metrics)
+            taken.append((step, metrics))
+        return taken
+
+    def _ask_again(self, steps: list[int]) -> None:
+        """Evaluations that were under way when the run ended."""
+        stages = {record.step: record.stage for record in self.journal.read()}
+        for step in steps:
+            if self._later is not None and checkpoints.folder(self.checkpoints, step).is_dir():
+                self._later.expect(step, stages.get(step, ADVERSARIAL))
+            else:
+                self.warn(f"step {step} was not evaluated before the run ended, and is not now")
+        if self._later is not None:
+            self._later.ask()
+
+    def _keep(self, step: int, measured: Measured) -> dict[str, float]:
+        """The metrics of an evaluation, once its samples are on disk."""
+        self.undefined = measured.undefined
+        path = self.samples_file(step)
+        with full_disk_explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f"{line}\n" for line in measured.lines), encoding="utf-8")
+        check_best_metric(self.config, measured.metrics)
+        return measured.metrics
+
+    def _append(self, step: int, stage: str, metrics: Mapping[str, float]) -> None:
+        with full_disk_explained(self.journal.path):
+            self.journal.append(step, stage, metrics)
 
     def _evaluated(self, step: int) -> bool:
-        return any(record.step == step for record in self.evaluations())
+        waiting = self._later is not None and step in self._later.waiting
+        return waiting or any(record.step == step for record in self.evaluations())
 
     def _due(self, progress: Progress) -> bool:
         every = {
@@ -203,8 +239,6 @@ class Branch:
         first = progress.done == 1 and progress.stage != "pretrain_discriminator"
         return first or progress.done % every == 0 or progress.done == progress.total
 
-    def _commit_if_due(self, progress: Progress) -> None:
-        best = self.best() if self._due(progress) else None
-        late = time.monotonic() - self._committed >= self.config.checkpoint.every_seconds
-        if late or progress.done == progress.total or (best is not None and best.step == progress.step):
-            self.commit()
+
+def _evaluates(record: Record) -> bool:
+    return "eval/unique_rate" in record.metrics

@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -44,6 +43,12 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and the closing table only.")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Rollout workers on Ray; 0: rollouts in this process, without Ray.")
+]
+Address = Annotated[
+    str | None, typer.Option(help="A Ray cluster to join; by default RAY_ADDRESS, else one of our own.")
+]
 At = Annotated[str, typer.Option("--checkpoint", help="best, last, or a step.")]
 
 
@@ -51,6 +56,8 @@ At = Annotated[str, typer.Option("--checkpoint", help="best, last, or a step.")]
 def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (see `advseq recipes`) or a TOML file.")],
     overrides: Overrides = None,
+    workers: Workers = None,
+    address: Address = None,
     run_dir: Annotated[
         Path | None, typer.Option(help="The run's own directory; it must not exist yet.")
     ] = None,
@@ -63,7 +70,9 @@ def train(
     """Train a generator, with its controls, into a new run directory."""
     from orchestrator.recipe import load
 
-    config = load(recipe, overrides)
+    asked = {"rollout.workers": workers, "cluster.address": address}
+    options = [f"{key}={value}" for key, value in asked.items() if value is not None]
+    config = load(recipe, [*(overrides or []), *options])
     if dry_run:
         from orchestrator.dotted import flatten
         from orchestrator.plan import plan
@@ -86,13 +95,19 @@ def train(
 
 
 @app.command()
-def resume(run: RunPath, json_output: Json = False, quiet: Quiet = False) -> None:
+def resume(
+    run: RunPath,
+    workers: Workers = None,
+    address: Address = None,
+    json_output: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Continue a run that was stopped or killed, to the same result as if it had not been."""
 
     def begin(console: Console) -> Run:
         from orchestrator.run import Run
 
-        return Run.resume(run, say=console.say, warn=console.warn)
+        return Run.resume(run, workers=workers, address=address, say=console.say, warn=console.warn)
 
     _train(begin, json_output=json_output, quiet=quiet)
 
@@ -226,13 +241,13 @@ def main() -> None:
 
 def _train(begin: Callable[[Console], Run], *, json_output: bool, quiet: bool) -> None:
     from orchestrator.console import Console
+    from orchestrator.signals import Signals
 
-    received: list[int] = []
     with Console(quiet=quiet, as_json=json_output) as console:
         console.say("loading torch ...")
         run = begin(console)
         console.say(f"run directory: {run.directory.path}")
-        with _Signals(run, console, received):
+        with Signals(run.stop, console.say, console.warn) as received:
             for progress in run:
                 console.show(progress)
         from orchestrator.report import closing
@@ -240,32 +255,6 @@ def _train(begin: Callable[[Console], Run], *, json_output: bool, quiet: bool) -
         console.conclude(run.summary, *closing(run.summary, run.directory.path, run.publication.links()))
     if received:
         raise typer.Exit(128 + received[0])
-
-
-class _Signals:
-    """The first Ctrl-C or SIGTERM asks the run to commit and stop; the second ends it at once."""
-
-    def __init__(self, run: Run, console: Console, received: list[int]) -> None:
-        self._run, self._console, self._received = run, console, received
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._on_signal)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._received:
-            self._console.warn(
-                "stopped at once; the last commit stays, and `advseq resume` continues from it"
-            )
-            sys.exit(128 + number)
-        self._received.append(number)
-        self._console.say("finishing the step under way and committing it; once more to stop at once")
-        self._run.stop()
 
 
 def _out() -> Any:

@@ -10,14 +10,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from algorithms.models.base import Generator
-from orchestrator.config import EvaluationConfig
-from orchestrator.data import Dataset
-from orchestrator.evaluation import evaluate
-from workers.philox import Path
-from workers.pool import Pool
-
 Point: TypeAlias = dict[str, float]
+
+Measure: TypeAlias = Callable[[float], Point]
+"""The metrics of the start at a temperature, which is among them."""
 
 TEMPERATURES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 """The curve: from the model as trained to where a language model has collapsed (section 8.1 there: 0.5)."""
@@ -25,33 +21,18 @@ TEMPERATURES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 BISECTIONS = 5
 
 
-def colder_curve(
-    G: Generator,
-    pool: Pool,
-    data: Dataset,
-    config: EvaluationConfig,
-    path: Path,
-    stop: Callable[[], bool] = lambda: False,
-) -> list[Point] | None:
-    """Metrics of G at each temperature, or None if it was stopped; the pool must hold the same G."""
+def colder_curve(at: Measure, stop: Callable[[], bool] = lambda: False) -> list[Point] | None:
+    """Metrics of the start at each temperature, or None if it was stopped."""
     curve = []
     for temperature in TEMPERATURES:
         if stop():
             return None
-        curve.append(_at(temperature, G, pool, data, config, path))
+        curve.append(at(temperature))
     return curve
 
 
-def matching_point(
-    final: Mapping[str, float],
-    curve: list[Point],
-    G: Generator,
-    pool: Pool,
-    data: Dataset,
-    config: EvaluationConfig,
-    path: Path,
-) -> Point:
-    """The temperature at which G is as good as the run's end, and all its metrics there.
+def matching_point(final: Mapping[str, float], curve: list[Point], at: Measure) -> Point:
+    """The temperature at which the start is as good as the run's end, and all its metrics there.
 
     Matched on NLL_oracle, or on self-BLEU-4 where there is no oracle, by bisection. Where no temperature
     of the curve reaches the run's value, the nearest end of the curve.
@@ -71,16 +52,9 @@ def matching_point(
             break
     for _ in range(BISECTIONS):
         middle = math.sqrt(warm["temperature"] * cold["temperature"])
-        point = _at(middle, G, pool, data, config, path)
+        point = at(middle)
         if sign * point[metric] > wanted:
             warm = point
         else:
             cold = point
     return min(warm, cold, key=lambda point: abs(sign * point[metric] - wanted))
-
-
-def _at(
-    temperature: float, G: Generator, pool: Pool, data: Dataset, config: EvaluationConfig, path: Path
-) -> Point:
-    result = evaluate(G, None, pool, data, config, path, temperature=temperature)
-    return {"temperature": temperature, **result.metrics}

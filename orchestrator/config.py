@@ -17,6 +17,7 @@ from algorithms.models.registry import DiscriminatorConfig, GeneratorConfig
 from algorithms.models.text_cnn import TextCNN
 from algorithms.registry import AlgorithmConfig
 from algorithms.seqgan import SeqGAN
+from orchestrator.resources import ClusterConfig, LearnerConfig, RolloutConfig
 
 SCHEMA = 1
 """Version of the resolved configuration in ``config.json``; raised when a key changes its meaning."""
@@ -114,26 +115,9 @@ class EvaluationConfig(Frozen):
     shown: int = Field(10, ge=0)
     """Samples kept as text at each evaluation."""
 
-
-class RolloutConfig(Frozen):
-    """How rollouts are cut into units. None of it changes a random number."""
-
-    unit: int = Field(8, ge=1)
-    """Sequences per unit where prefixes are completed: the quantum of work and of retry."""
-
-    sample_unit: int = Field(512, ge=1)
-    """Sequences per unit where whole sequences are only sampled."""
-
-    memory_mb: int = Field(256, ge=16)
-    """Memory that the completions of one unit may take, in MiB."""
-
-
-class LearnerConfig(Frozen):
-    """Where the networks learn."""
-
-    threads: int = Field(2, ge=1)
-    """CPU threads of the learner, and units run side by side by the in-process pool; not the machine's
-    number of cores, so that a result does not depend on the machine."""
+    actor: bool = False
+    """Whether committed checkpoints are evaluated by a process of their own (a Ray actor), while the learner
+    goes on. The numbers are the same."""
 
 
 class CheckpointConfig(Frozen):
@@ -218,6 +202,7 @@ class RunConfig(Frozen):
     evaluation: EvaluationConfig = EvaluationConfig()
     rollout: RolloutConfig = RolloutConfig()
     learner: LearnerConfig = LearnerConfig()
+    cluster: ClusterConfig = ClusterConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     best: BestConfig = BestConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -239,7 +224,19 @@ class RunConfig(Frozen):
             )
         if self.data.validation + self.data.test > 0.8:
             raise ValueError("data.validation + data.test leave less than a fifth of the lines for training")
+        if self.cluster.address is not None and not self.on_ray:
+            raise ValueError(
+                "cluster.address is given, but nothing of this run would be there: ask for workers "
+                "(--workers N, or rollout.workers)"
+            )
+        if self.rollout.unit_deadline_s > self.learner.deadline_s:
+            raise ValueError("rollout.unit_deadline_s must not be longer than learner.deadline_s")
         return self
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether the run has processes besides this one."""
+        return self.rollout.workers > 0 or self.evaluation.actor
 
     def chosen_controls(self) -> tuple[ControlName, ...]:
         """The controls to run, in their fixed order."""

@@ -11,18 +11,15 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from orchestrator import checkpoints
+from algorithms.registry import build
 from orchestrator.branch import Branch
 from orchestrator.colder_start import colder_curve, matching_point
 from orchestrator.config import ControlName, RunConfig
-from orchestrator.controls import TRAINED_CONTROLS, AlteredPool
+from orchestrator.controls import TRAINED_CONTROLS
+from orchestrator.processes import Processes
 from orchestrator.progress import Progress
 from orchestrator.publication import Publication
 from orchestrator.run_directory import RunDirectory
-from orchestrator.state import TrainState
-from orchestrator.trainer import Trainer
-from workers import philox
-from workers.pool import Pool
 
 Metrics: TypeAlias = dict[str, float]
 Stop: TypeAlias = Callable[[], bool]
@@ -36,7 +33,7 @@ class ControlRuns:
         config: RunConfig,
         directory: RunDirectory,
         main: Branch,
-        pool: Pool,
+        processes: Processes,
         publication: Publication,
         say: Callable[[str], None],
         warn: Callable[[str], None],
@@ -44,9 +41,9 @@ class ControlRuns:
         """
         Args:
             main: the run itself, trained to its end.
-            pool: shared with the run; each control publishes its own networks to it.
+            processes: the run's; its learner turns to one control after the other.
         """
-        self.config, self.directory, self.main, self.pool = config, directory, main, pool
+        self.config, self.directory, self.main, self.processes = config, directory, main, processes
         self.publication, self.say, self.warn = publication, say, warn
 
     def train(
@@ -75,7 +72,7 @@ class ControlRuns:
 
     def _chosen(self) -> list[ControlName]:
         """Those that make sense: without a discriminator, an untrained one would be the run itself."""
-        algorithm = self.main.trainer.state.algorithm
+        algorithm = build(self.config.algorithm)
         if "adversarial" not in algorithm.stages or not self.config.steps:
             return []
         chosen = list(self.config.chosen_controls())
@@ -84,53 +81,49 @@ class ControlRuns:
             self.say(f"{algorithm.config.name} has no discriminator: no control with an untrained one")
         return chosen
 
-    def _start(self) -> TrainState:
-        """The state where the run's adversarial stage began."""
-        start = checkpoints.load(self.main.checkpoints, self.main.start_step())
-        state = TrainState.fresh(self.config, self.main.data.alphabet, self.main.data.length)
-        state.restore(start.tensors, start.meta["counters"])
-        return state
+    def _start(self) -> tuple[Path, int]:
+        """The checkpoint of where the run's adversarial stage began."""
+        return self.main.checkpoints, self.main.start_step()
 
     def _trained(
         self, name: ControlName, folder: Path, stop: Stop
     ) -> Generator[Progress, None, dict[str, Any] | None]:
-        control, state, data = TRAINED_CONTROLS[name], self._start(), self.main.data
-        if control.fresh_discriminator:
-            with philox.global_random((self.config.seed, "control", name)):
-                fresh = self.config.discriminator.build(data.alphabet, data.length)
-            state.discriminator.load_state_dict(fresh.state_dict())
-        trainer = Trainer(
+        branch = Branch(
             self.config,
-            state,
-            AlteredPool(self.pool, control.alter) if control.alter else self.pool,
-            data.train,
-            branch=name,
-            trains_discriminator=control.trains_discriminator,
+            self.main.data,
+            self.processes.learner,
+            folder,
+            self.warn,
+            control=name,
+            start=self._start(),
+            evaluate_later=self.processes.evaluate_later,
         )
-        branch = Branch(self.config, data, trainer, folder, self.warn)
         if branch.restore() is None:
             # the control's curve begins where the run's adversarial stage did
             first = next(r for r in self.main.evaluations() if r.step == self.main.start_step())
             branch.journal.append(first.step, first.stage, first.metrics)
-        self.say(f"control: {control.label} ...")
+        self.say(f"control: {TRAINED_CONTROLS[name].label} ...")
         with self.publication.control(name, stop):
             yield from branch.train(stop)
         if stop():
             return None
         curve = [dict(record.metrics) for record in branch.evaluations()]
-        return {"metrics": curve[-1], "curve": curve, "parameters_sha256": state.parameters_sha256()}
+        return {"metrics": curve[-1], "curve": curve, "parameters_sha256": branch.parameters_sha256}
 
     def _colder_start(self, stop: Stop) -> dict[str, Any] | None:
         self.say("control: the start sampled colder ...")
-        state = self._start()
-        self.pool.publish(state.generator, state.discriminator, None, version=state.version)
-        path: philox.Path = (self.config.seed, "evaluation")
-        where = (state.generator, self.pool, self.main.data, self.config.evaluation, path)
-        curve = colder_curve(*where, stop)
+        learner = self.processes.learner
+        learner.begin("colder_start", self._start())
+
+        def at(temperature: float) -> Metrics:
+            measured = learner.evaluate(temperature, judged=False).metrics
+            return {"temperature": temperature, **measured}
+
+        curve = colder_curve(at, stop)
         if curve is None:
             return None
         final = self.main.evaluations()[-1].metrics
-        return {"metrics": matching_point(final, curve, *where), "curve": curve}
+        return {"metrics": matching_point(final, curve, at), "curve": curve}
 
 
 def _read(path: Path) -> dict[str, Any] | None:

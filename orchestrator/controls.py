@@ -42,7 +42,7 @@ class Control:
 
 def constant(rollouts: Rollouts, spec: RolloutSpec, path: philox.Path) -> Rollouts:
     """Every score at its neutral value: a logit of 0, a probability of one half."""
-    neutral = torch.tensor([lookup(name).neutral for name in spec.scores])
+    neutral = torch.tensor([lookup(name).neutral for name in spec.scores]).to(rollouts.scores)
     return replace(rollouts, scores=neutral.expand_as(rollouts.scores).clone())
 
 
@@ -67,10 +67,12 @@ class AlteredPool:
     def __init__(self, pool: Pool, alter: Alter) -> None:
         self._pool, self._alter = pool, alter
 
-    def publish(
-        self, generator: Generator, discriminator: Discriminator, policy: Generator | None, *, version: int
-    ) -> None:
-        self._pool.publish(generator, discriminator, policy, version=version)
+    @property
+    def exact(self) -> bool:
+        return self._pool.exact
+
+    def publish(self, generator: Generator, discriminator: Discriminator, policy: Generator | None) -> None:
+        self._pool.publish(generator, discriminator, policy)
 
     def refer(self, references: References | None) -> None:
         self._pool.refer(references)
@@ -78,6 +80,9 @@ class AlteredPool:
     def collect(self, spec: RolloutSpec, request: Request, path: philox.Path) -> Rollouts:
         rollouts = self._pool.collect(spec, request, path)
         return self._alter(rollouts, spec, path) if spec.completions or spec.scores else rollouts
+
+    def report(self) -> dict[str, float]:
+        return self._pool.report()
 
     def close(self) -> None:
         self._pool.close()

@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.progress import SHOWN, StageProgress, duration, number
+from orchestrator.progress import SHOWN, StageProgress, duration, number, rollouts
 
 _PAIR: Final = 38
 """Columns that a metric takes with its name, value and change."""
@@ -136,6 +136,9 @@ class Display:
         parts: list[RenderableType] = []
         if stage is not None:
             parts += [_bar(stage, now), _numbers(stage, self._rich.width)]
+            if made := rollouts(stage.latest):
+                words = "   ".join(f"{name} {value}" for name, value in made.items())
+                parts.append(Text(f"  {words}", "dim", no_wrap=True, overflow="ellipsis"))
         if doing is not None:
             text, began = doing
             line = Table.grid(padding=(0, 1))

@@ -19,6 +19,18 @@ class UserError(AdvseqError):
     exit_code = 2
 
 
+class PlacementError(AdvseqError):
+    """The processes that the configuration asks for do not fit on this machine or cluster."""
+
+    exit_code = 3
+
+
+class UnitError(AdvseqError):
+    """A rollout that cannot be computed, wherever it is tried: a defect of the model, or of ours."""
+
+    exit_code = 1
+
+
 class GuardError(AdvseqError):
     """Training was stopped because it no longer means anything (diverged, collapsed)."""
 
@@ -27,5 +39,11 @@ class GuardError(AdvseqError):
 
 class ResumableError(AdvseqError):
     """The machine failed (a full disk, a lost store); what was committed is intact and can be resumed."""
+
+    exit_code = 75
+
+
+class WeightsError(AdvseqError):
+    """A worker holds other weights than the learner sent: memory or transport is broken. Never silent."""
 
     exit_code = 75

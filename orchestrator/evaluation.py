@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from algorithms.bleu import self_bleu
 from algorithms.models.base import Discriminator, Generator, OneShotGenerator
@@ -21,7 +21,7 @@ from workers.philox import Path
 from workers.pool import Pool, Request
 
 SELF_BLEU_ORDERS = (2, 3, 4, 5)
-_LOGITS_AT_ONCE = 2**21
+_LOGITS_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def evaluate(
         RolloutSpec(scores=("logit",) if D is not None else ()),
         Request(config.samples, source, temperature=temperature),
         path,
-    )
+    ).to(torch.device("cpu"))
     samples = fake.sequences
     metrics = diversity(samples, data, config.diversity_samples)
     metrics["eval/entropy"] = -fake.log_prob[samples.mask].mean().item()
@@ -77,7 +77,8 @@ def evaluate(
         metrics["eval/perplexity"] = float(torch.tensor(metrics["eval/nll_test"]).exp())
     if D is not None:
         D.eval()
-        real = torch.cat([D.logits(part.tokens, part.source) for part in pieces(data.test, 256)])
+        parts = [part.to(device_of(D)) for part in pieces(data.test, 256)]
+        real = torch.cat([D.logits(part.tokens, part.source) for part in parts])
         metrics["eval/d_accuracy_real"] = (real > 0).float().mean().item()
         metrics["eval/d_accuracy_fake"] = (fake.scores[:, 0, 0, 0] < 0).float().mean().item()
     return Evaluation(metrics, tuple(undefined), samples)
@@ -91,8 +92,10 @@ def nll(G: Generator, sequences: Sequences, temperature: float = 1.0) -> float:
         temperature: divides the logits, token by token; 1 is the model as trained.
     """
     total, count = 0.0, 0
-    banned = torch.tensor(G.alphabet.banned, dtype=torch.int64)
+    device = device_of(G)
+    banned = torch.tensor(G.alphabet.banned, dtype=torch.int64, device=device)
     for part in pieces(sequences, max(1, _LOGITS_AT_ONCE // (G.alphabet.size * G.length))):
+        part = part.to(device)
         # a token that G may never emit (a word unknown to its vocabulary) has no likelihood: it is left out
         counted = part.mask & ~torch.isin(part.tokens, banned)
         total -= _log_prob(G, part, temperature)[counted].double().sum().item()
@@ -122,6 +125,11 @@ def diversity(samples: Sequences, data: Dataset, most: int) -> dict[str, float]:
     for order in SELF_BLEU_ORDERS:
         metrics[f"eval/self_bleu_{order}"] = self_bleu(some, order, data.alphabet.end).mean().item()
     return metrics
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's parameters are; the CPU where it has none."""
+    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
 
 
 def pieces(sequences: Sequences, size: int) -> list[Sequences]:

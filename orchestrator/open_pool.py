@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
 from orchestrator.config import RunConfig
 from orchestrator.state import TrainState
-from workers.pool import InProcessPool
+from workers.pool import InProcessPool, Pool
+
+Placement: TypeAlias = Literal["learner", "workers"]
+"""Who makes rollouts: the learner itself, or rollout workers."""
 
 
-def open_pool(config: RunConfig, state: TrainState) -> InProcessPool:
-    """A pool with copies of the state's networks; close it, or use it as a context manager."""
+def open_pool(
+    config: RunConfig, state: TrainState, placement: Placement = "learner", workers: Sequence[Any] = ()
+) -> Pool:
+    """A pool with copies of the state's networks; close it.
+
+    Args:
+        workers: handles of rollout workers, where the placement is theirs.
+    """
+    sizes = {"unit": config.rollout.unit, "sample_unit": config.rollout.sample_unit}
+    if placement == "workers":
+        from workers.ray_pool import Limits, RayPool  # Ray is imported where it is used, and nowhere else
+
+        limits = Limits(unit_deadline_s=config.rollout.unit_deadline_s, patience_s=config.cluster.patience_s)
+        return RayPool(workers, **sizes, limits=limits)
     return InProcessPool(
         state.generator,
         state.discriminator,
         threads=config.learner.threads,
-        unit=config.rollout.unit,
-        sample_unit=config.rollout.sample_unit,
         memory=config.rollout.memory_mb * 2**20,
+        **sizes,
     )

@@ -10,6 +10,7 @@ import torch
 from algorithms.types import Alphabet
 from orchestrator.config import RunConfig
 from orchestrator.data import load_data, shape
+from orchestrator.processes import cluster_address, device_here, needs
 from orchestrator.recipe import resolved
 from orchestrator.state import TrainState
 
@@ -44,8 +45,24 @@ def plan(config: RunConfig) -> dict[str, Any]:
         "units_per_step": math.ceil(config.batch_size * spec.samples / config.rollout.unit) if rows else 0,
         "discriminator_minibatches_per_step": minibatches if adversarial else 0,
         "checkpoint_mib": round(4 * (3 * trained + 2 * parameters["generator"]) / MIB, 1),
-        "rollout_memory_mib": config.rollout.memory_mb,
-        "placement": {"rollouts": "in this process", "threads": config.learner.threads, "device": "cpu"},
+        "rollout_memory_mib": config.rollout.memory_mb * max(1, config.rollout.workers),
+        "placement": _placement(config),
+    }
+
+
+def _placement(config: RunConfig) -> dict[str, Any]:
+    """Which processes there will be, and what they ask of the machine or cluster."""
+    learner = {"threads": config.learner.threads, "gpus": config.learner.gpus}
+    if not config.on_ray:
+        return {"rollouts": "in this process", **learner, "device": device_here(config)}
+    asked = needs(config, config.rollout.placement)
+    return {
+        "rollouts": config.rollout.placement,
+        **learner,
+        "actors": {need.role: need.count for need in asked.values()},
+        "cpu_slots": sum(need.count * need.cpus for need in asked.values()),
+        "gpus_asked": sum(need.count * need.gpus for need in asked.values()),
+        "cluster": cluster_address(config) or "one of its own, on this machine",
     }
 
 

@@ -37,6 +37,7 @@ class Progress:
         total: units of the stage: epochs, rounds or steps.
         branch: "" for the run itself, or the control's name.
         metrics: what was measured, by metric name; what was not measured or is not defined is absent.
+        evaluated: the step that metrics of the family eval/ belong to; None: to this one, if there are any.
     """
 
     step: int
@@ -45,6 +46,7 @@ class Progress:
     total: int
     branch: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    evaluated: int | None = None
 
 
 class Pace:
@@ -104,8 +106,8 @@ class StageProgress:
         new = {name: float(value) for name, value in progress.metrics.items() if value is not None}
         self.latest = {**self.latest, **new}
         self.first = {**new, **self.first}
-        if any(name.startswith("eval/") for name in new):
-            self.evaluated = progress.step
+        if progress.evaluated is not None or any(name.startswith("eval/") for name in new):
+            self.evaluated = progress.evaluated or progress.step
 
     def evaluation(self) -> Mapping[str, float]:
         """The latest values of the family eval/, which hold until the generator changes."""
@@ -130,6 +132,26 @@ def number(value: float) -> str:
     return f"{value:#.4g}".rstrip(".") if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
 
 
+def rollouts(metrics: Mapping[str, float]) -> dict[str, str]:
+    """How the workers do: alive of those there are, units a second, versions of G and D that the last units
+    were made with, and how far those lag behind the learner's. Empty where nothing was rolled out."""
+    held = {name: value for name, value in metrics.items() if not math.isnan(value)}
+    words: dict[str, str] = {}
+    if "fault/workers_total" in held and "fault/workers_alive" in held:
+        words["workers"] = f"{held['fault/workers_alive']:.0f}/{held['fault/workers_total']:.0f}"
+    if "perf/units_per_s" in held:
+        words["units/s"] = number(held["perf/units_per_s"])
+    if "weights/generator_version" in held and "weights/discriminator_version" in held:
+        words["versions"] = (
+            f"G{held['weights/generator_version']:.0f},D{held['weights/discriminator_version']:.0f}"
+        )
+    lags = [held[f"staleness/{network}_max"] for network in ("generator", "discriminator")
+            if f"staleness/{network}_max" in held]  # fmt: skip
+    if lags:
+        words["lag"] = f"{max(lags):.0f}"
+    return words
+
+
 def plain_line(progress: Progress, pace: Pace) -> str:
     """``stage step done/total key=value ...``, in a fixed order; a control is ``adversarial/<control>``.
 
@@ -138,6 +160,7 @@ def plain_line(progress: Progress, pace: Pace) -> str:
     stage = f"{progress.stage}/{progress.branch}" if progress.branch else progress.stage
     words = [stage, str(progress.step), f"{progress.done}/{progress.total}"]
     words += [f"{name}={number(value)}" for name, value in _main(progress.metrics)]
+    words += [f"{name}={value}" for name, value in rollouts(progress.metrics).items()]
     if pace.rate is not None:
         words.append(f"s/{_UNITS.get(progress.stage, 'unit')}={number(1 / pace.rate)}")
         words.append(f"left={duration((progress.total - progress.done) / pace.rate)}")

@@ -26,7 +26,7 @@ from orchestrator.config import RunConfig
 from orchestrator.control_runs import ControlRuns
 from orchestrator.data import Dataset, load_data
 from orchestrator.errors import GuardError, UserError
-from orchestrator.open_pool import open_pool
+from orchestrator.processes import Processes, open_processes
 from orchestrator.progress import Progress
 from orchestrator.publication import Publication
 from orchestrator.report import draw_pictures
@@ -35,8 +35,6 @@ from orchestrator.sampling import export
 from orchestrator.start_from import start_from
 from orchestrator.state import TrainState
 from orchestrator.summary import summarize
-from orchestrator.trainer import Trainer
-from workers import philox
 from workers.process import settle
 
 Say = Callable[[str], None]
@@ -45,6 +43,13 @@ Metrics = dict[str, float]
 
 def _silent(_: str) -> None:
     """Says nothing."""
+
+
+def elsewhere(config: RunConfig, workers: int | None, address: str | None) -> RunConfig:
+    """The same run with other processes."""
+    rollout = config.rollout if workers is None else config.rollout.model_copy(update={"workers": workers})
+    cluster = config.cluster if address is None else config.cluster.model_copy(update={"address": address})
+    return config.model_copy(update={"rollout": rollout, "cluster": cluster})
 
 
 class Run:
@@ -69,6 +74,7 @@ class Run:
 
         The data are read and the networks built before anything is made, so that a mistake leaves nothing.
         """
+        settle(config.learner.threads)  # sequences that are drawn from an oracle are the same everywhere
         data = load_data(config.data, say)
         start_from(config, TrainState.fresh(config, data.alphabet, data.length), data)
         run = cls(config, RunDirectory.create(config, wanted), say=say, warn=warn)
@@ -76,14 +82,25 @@ class Run:
         return run
 
     @classmethod
-    def resume(cls, path: Path, *, say: Say = _silent, warn: Say = _silent) -> Self:
+    def resume(
+        cls,
+        path: Path,
+        *,
+        workers: int | None = None,
+        address: str | None = None,
+        say: Say = _silent,
+        warn: Say = _silent,
+    ) -> Self:
         """A run that was interrupted or stopped, with the configuration that it was started with.
+
+        Args:
+            workers, address: another number of rollout workers, another cluster; no result depends on them.
 
         Raises:
             UserError: there is no such run, it is being trained, or it has finished and MLflow has all of it.
         """
         directory, config = RunDirectory.open(path)
-        run = cls(config, directory, say=say, warn=warn)
+        run = cls(elsewhere(config, workers, address), directory, say=say, warn=warn)
         if run.finished and not run.publication.incomplete():
             raise UserError(
                 f"{path} has finished: there is nothing to resume. `advseq evaluate {path}` and "
@@ -109,7 +126,9 @@ class Run:
         status, reason = "failed", "the process ended"
         try:
             settle(self.config.learner.threads)
-            self.directory.event("started", attempt=self.directory.new_attempt())
+            self.directory.event(
+                "started", attempt=self.directory.new_attempt(), workers=self.config.rollout.workers
+            )
             yield from self._work()
             status, reason = ("stopped", "asked to stop") if self._must_stop() else ("finished", "")
         except GeneratorExit:
@@ -128,45 +147,49 @@ class Run:
         for note in data.notes:
             self.say(note)
         self._remember(data)
-        state = TrainState.fresh(self.config, data.alphabet, data.length)
-        with open_pool(self.config, state) as pool:
-            rng = philox.generator((self.config.seed, "references"))
-            pool.refer(state.algorithm.choose_references(data.train, data.alphabet.end, rng))
-            trainer = Trainer(self.config, state, pool, data.train)
-            main = self._main = Branch(self.config, data, trainer, self.directory.path, self.warn)
-            if main.restore() is None:
-                if start_from(self.config, state, data):
-                    main.commit()  # the other run may go on, or go: this one never looks at it again
-            else:
-                self.say(f"continuing {self.directory.path} at step {state.step}")
-                self.directory.event("resumed", step=state.step)
-            self.publication.open(data.identity())
-            for progress in main.train(self._must_stop):
-                if (shown := main.samples_file(progress.step)).is_file():
-                    self.publication.samples(shown)
-                yield progress
-            controls: dict[str, Metrics] = {}
-            curves: dict[str, list[Metrics]] = {}
-            if not self._must_stop():
-                runs = ControlRuns(
-                    self.config, self.directory, main, pool, self.publication, self.say, self.warn
-                )
-                controls, curves = yield from runs.train(self._must_stop)
-            done = not self._must_stop()
-            self.summary = summarize(self.config, main, controls, curves, complete=done, wall_s=self._wall())
-            if done:
-                self._export(main)
+        with open_processes(self.config, data, self.directory, self.say, self.warn) as processes:
+            yield from self._train(data, processes)
+
+    def _train(self, data: Dataset, processes: Processes) -> Iterator[Progress]:
+        main = self._main = Branch(
+            self.config,
+            data,
+            processes.learner,
+            self.directory.path,
+            self.warn,
+            evaluate_later=processes.evaluate_later,
+        )
+        if (step := main.restore()) is None:
+            if processes.learner.start_from():
+                main.commit()  # the other run may go on, or go: this one never looks at it again
+        else:
+            self.say(f"continuing {self.directory.path} at step {step}")
+            self.directory.event("resumed", step=step)
+        self.publication.open(data.identity())
+        for progress in main.train(self._must_stop):
+            if progress.evaluated and (shown := main.samples_file(progress.evaluated)).is_file():
+                self.publication.samples(shown)
+            yield progress
+        controls: dict[str, Metrics] = {}
+        curves: dict[str, list[Metrics]] = {}
+        if not self._must_stop():
+            runs = ControlRuns(
+                self.config, self.directory, main, processes, self.publication, self.say, self.warn
+            )
+            controls, curves = yield from runs.train(self._must_stop)
+        done = not self._must_stop()
+        self.summary = summarize(self.config, main, controls, curves, complete=done, wall_s=self._wall())
+        if done:
+            self._export(main)
 
     def _export(self, main: Branch) -> None:
         """The best generator as a folder of its own, and everything that people look at."""
         best = main.best()
-        generator = main.trainer.state.generator
-        if best is not None and best.step != main.trainer.state.step:
-            state = TrainState.fresh(self.config, main.data.alphabet, main.data.length)
-            found = checkpoints.load(main.checkpoints, best.step)
-            state.restore(found.tensors, found.meta["counters"])
-            generator = state.generator
-        export(generator, self.config.generator, main.data, self.directory.path / "model")
+        step = best.step if best is not None else main.position.step
+        state = TrainState.fresh(self.config, main.data.alphabet, main.data.length)
+        found = checkpoints.load(main.checkpoints, step)
+        state.restore(found.tensors, found.meta["counters"])
+        export(state.generator, self.config.generator, main.data, self.directory.path / "model")
 
     def _remember(self, data: Dataset) -> None:
         """Keeps the vocabulary and what tells the data from others; a resumed run must have the same."""

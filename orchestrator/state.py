@@ -31,7 +31,6 @@ class TrainState:
         stage: index into the algorithm's stages.
         done: epochs, rounds or steps completed in this stage.
         step: the same over all stages: what every metric is plotted against.
-        version: how often networks were published.
     """
 
     generator: Generator
@@ -42,11 +41,15 @@ class TrainState:
     stage: int = 0
     done: int = 0
     step: int = 0
-    version: int = 0
 
     @classmethod
-    def fresh(cls, config: RunConfig, alphabet: Alphabet, length: int) -> TrainState:
+    def fresh(
+        cls, config: RunConfig, alphabet: Alphabet, length: int, device: torch.device | str = "cpu"
+    ) -> TrainState:
         """Random networks that depend on the configuration and its seed alone.
+
+        Args:
+            device: where they are moved to; they are drawn on the CPU, so that they are the same everywhere.
 
         Raises:
             UserError: a model cannot be built for this alphabet and length.
@@ -60,6 +63,8 @@ class TrainState:
                 algorithm = build(config.algorithm)
         except ValueError as problem:  # a model says that it does not fit the data
             raise UserError(str(problem)) from None
+        for net in (generator, discriminator, algorithm):
+            net.to(device)
         state = cls(
             generator,
             discriminator,
@@ -78,6 +83,11 @@ class TrainState:
             "generator": torch.optim.Adam(G.parameters(), lr=A.generator_lr, fused=True),
             "discriminator": torch.optim.Adam(D.parameters(), lr=A.discriminator_lr, fused=True),
         }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.generator.parameters()).device
 
     @property
     def stage_name(self) -> Stage | None:
@@ -111,7 +121,7 @@ class TrainState:
 
     def counters(self) -> dict[str, int]:
         """The numbers beside the tensors."""
-        return {"stage": self.stage, "done": self.done, "step": self.step, "version": self.version}
+        return {"stage": self.stage, "done": self.done, "step": self.step}
 
     def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         """Puts back what ``tensors`` and ``counters`` gave.
@@ -133,7 +143,7 @@ class TrainState:
             for key, parameter in self._owned(name):
                 prefix = f"{name}_opt/{key}/"
                 slots = {
-                    full.removeprefix(prefix): left.pop(full).clone()
+                    full.removeprefix(prefix): left.pop(full).to(parameter.device, copy=True)
                     for full in list(left)
                     if full.startswith(prefix)
                 }
@@ -145,7 +155,7 @@ class TrainState:
                 "it belongs to another configuration"
             )
         self.stage, self.done = int(counters["stage"]), int(counters["done"])
-        self.step, self.version = int(counters["step"]), int(counters["version"])
+        self.step = int(counters["step"])
 
     def parameters_sha256(self) -> str:
         """One hash of all parameters and buffers, in a fixed order: equal if and only if all bits are."""

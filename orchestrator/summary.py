@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from algorithms.bleu import SELF_BLEU_SIGNATURE
-from orchestrator.branch import ADVERSARIAL, Branch, best_metric
+from orchestrator.best import best_metric
+from orchestrator.branch import ADVERSARIAL, Branch
 from orchestrator.config import RunConfig
 from orchestrator.journal import Record
 from orchestrator.margin import control_margin
@@ -32,7 +33,6 @@ def summarize(
         complete: whether all controls that were asked for are there; the control margin needs them.
         wall_s: seconds of training, all attempts together.
     """
-    state = main.trainer.state
     evaluations = main.evaluations()
     final = _final(main)
     before = [record for record in evaluations if record.stage != ADVERSARIAL]
@@ -55,7 +55,7 @@ def summarize(
         "algorithm": config.algorithm.name,
         "data": main.data.name,
         "seed": config.seed,
-        "steps": state.step,
+        "steps": main.position.step,
         "metrics": final,
         "best": {"step": best.step, "metric": best.metric, "value": best.value} if best else {},
         "baseline": dict(before[-1].metrics) if before else {},
@@ -64,7 +64,7 @@ def summarize(
         "curves": {name: [dict(point) for point in points] for name, points in curves.items()},
         "undefined": sorted(undefined),
         "signatures": {"eval/self_bleu": SELF_BLEU_SIGNATURE},
-        "parameters_sha256": state.parameters_sha256(),
+        "parameters_sha256": main.parameters_sha256,
         "wall_s": wall_s,
         "throughput": {"steps_per_s": len(records) / seconds if seconds else 0.0},
         "processor": processor(),

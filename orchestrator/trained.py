@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from orchestrator import checkpoints
-from orchestrator.branch import best_evaluation
+from orchestrator.best import best_evaluation
 from orchestrator.codec import Codec
 from orchestrator.config import RunConfig, TrackingConfig
 from orchestrator.data import load_data, shape
@@ -83,7 +84,7 @@ def evaluate_run(
     )
     judged = state.algorithm.has_discriminator and state.stage_name != "pretrain_generator"
     path = (config.seed, "evaluation") if seed == 0 else (config.seed, "evaluation", seed)
-    with open_pool(config, state) as pool:
+    with closing(open_pool(config, state)) as pool:
         D = state.discriminator if judged else None
         result = evaluate(state.generator, D, pool, data, settings, path, temperature=temperature)
     if data.oracle is not None:

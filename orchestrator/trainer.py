@@ -51,6 +51,7 @@ class Trainer:
             trains_discriminator: whether the adversarial stage has discriminator phases.
         """
         self.config, self.state, self.pool, self.train, self.branch = config, state, pool, train, branch
+        self.device = state.device
         self.trains_discriminator = (
             trains_discriminator and "pretrain_discriminator" in state.algorithm.stages
         )
@@ -77,6 +78,7 @@ class Trainer:
         if stage is None:
             return None
         started = time.perf_counter()
+        self.pool.report()  # what others asked of the pool meanwhile (an evaluation) is not this step's
         if stage != "pretrain_generator" and not self._published:
             self.publish()
         metrics = _Metrics()
@@ -89,6 +91,9 @@ class Trainer:
         self.state.done += 1
         self.state.step += 1
         logged = metrics.means() | {"time/step": time.perf_counter() - started}
+        if stage != "pretrain_generator":
+            logged |= self.pool.report()
+            logged["perf/learner_idle_ratio"] = logged.get("time/rollout_wait", 0.0) / logged["time/step"]
         return Progress(self.state.step, stage, self.state.done, self.totals[stage], self.branch, logged)
 
     def _pretrain_generator(self, metrics: _Metrics) -> None:
@@ -98,7 +103,9 @@ class Trainer:
         state.generator.train()
         for group in state.optimizers["pretrain"].param_groups:
             group["lr"] = pretraining_rate(self.config.pretrain, epoch)
-        for number, real in enumerate(_minibatches(self.train, self.config.batch_size, (*order, "order"))):
+        for number, real in enumerate(
+            self._minibatches(self.train, self.config.batch_size, (*order, "order"))
+        ):
             place = (*path, number)
             with philox.global_random(place):
                 loss = state.algorithm.pretrain_loss(
@@ -124,12 +131,16 @@ class Trainer:
             spec = state.algorithm.rollouts(state.done)
             with metrics.timed("time/generate"):
                 wanted = Request(len(real), real.source, real if spec.clamp else None)
-                fake = self.pool.collect(spec, wanted, place)
+                fake = self.pool.collect(spec, wanted, place).to(self.device)
             state.generator.train()
             state.discriminator.eval()
             with metrics.timed("time/g_update"), philox.global_random(place):
                 loss = state.algorithm.generator_loss(
-                    state.generator, state.discriminator, fake, real, philox.generator((*place, "loss"))
+                    state.generator,
+                    state.discriminator,
+                    fake,
+                    real.to(self.device),
+                    philox.generator((*place, "loss")),
                 )
                 self._descend("generator", loss, metrics)
             metrics.add(describe_rollouts(fake, state.algorithm.credit(fake)))
@@ -152,8 +163,8 @@ class Trainer:
         with metrics.timed("time/d_update"):
             for epoch in range(epochs):
                 pairs = zip(
-                    _minibatches(self.train, half, (*path, epoch, "real")),
-                    _minibatches(fakes, half, (*path, epoch, "fake")),
+                    self._minibatches(self.train, half, (*path, epoch, "real")),
+                    self._minibatches(fakes, half, (*path, epoch, "fake")),
                     strict=True,
                 )
                 for number, (real, fake) in enumerate(pairs):
@@ -193,6 +204,12 @@ class Trainer:
         size = min(self.config.batch_size, len(self.train))
         return self.train.select(torch.randperm(len(self.train), generator=philox.generator(path))[:size])
 
+    def _minibatches(self, sequences: Sequences, size: int, path: philox.Path) -> Iterator[Sequences]:
+        """All sequences once, in an order that belongs to the path; the last batch may be smaller."""
+        order = torch.randperm(len(sequences), generator=philox.generator(path)).to(sequences.tokens.device)
+        for first in range(0, len(order), size):
+            yield sequences.select(order[first : first + size]).to(self.device)
+
     def has_discriminator(self) -> bool:
         """Whether there is a discriminator that has learned something by now."""
         return self.trains_discriminator and self.state.stage_name != "pretrain_generator"
@@ -200,8 +217,7 @@ class Trainer:
     def publish(self) -> None:
         """Hands the networks as they are to the pool."""
         state = self.state
-        state.version += 1
-        self.pool.publish(state.generator, state.discriminator, state.policy, version=state.version)
+        self.pool.publish(state.generator, state.discriminator, state.policy)
         self._published = True
 
 
@@ -224,13 +240,6 @@ def describe_rollouts(fake: Rollouts, credit: Tensor) -> Mapping[str, Tensor]:
         "adv/positive_ratio": (earned > 0).float().mean(),
         "g/entropy": -fake.log_prob[mask].mean(),
     }
-
-
-def _minibatches(sequences: Sequences, size: int, path: philox.Path) -> Iterator[Sequences]:
-    """All sequences once, in an order that belongs to the path; the last batch may be smaller."""
-    order = torch.randperm(len(sequences), generator=philox.generator(path))
-    for first in range(0, len(order), size):
-        yield sequences.select(order[first : first + size])
 
 
 def _blend(policy: torch.nn.Module, generator: torch.nn.Module, delay: float) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,7 @@ for name in (
     "MLFLOW_EXPERIMENT_ID",
     "MLFLOW_RUN_ID",
     "RAY_ADDRESS",
+    "RAY_AUTH_TOKEN_PATH",
 ):
     os.environ.pop(name, None)  # a test must not write into somebody's store or cluster
 os.environ.update(
@@ -22,6 +26,11 @@ os.environ.update(
     DO_NOT_TRACK="true",
     MPLBACKEND="Agg",
     TOKENIZERS_PARALLELISM="false",
+    RAY_AUTH_MODE="token",
+    RAY_AUTH_TOKEN=secrets.token_hex(16),  # none is written into the home folder
+    RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # loopback only
+    RAY_SCHEDULER_EVENTS="0",
+    RAY_USAGE_STATS_ENABLED="0",
 )
 
 import torch  # noqa: E402
@@ -38,3 +47,15 @@ def runs_root(tmp_path: Path) -> Path:
     root = tmp_path / "runs"
     root.mkdir()
     return root
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """One Ray cluster of 8 slots, started by the first test that asks for it and shared by all that do."""
+    from workers.cluster import Need, start_cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)  # actors find the toys
+        started = start_cluster("local", needs=[Need("actor of a test", 8)], patience_s=60)
+    with started:
+        yield started

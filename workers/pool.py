@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ import torch
 from algorithms.bleu import References
 from algorithms.models.base import Discriminator, Generator
 from algorithms.types import Rollouts, RolloutSpec, Sequences, Source, join_sequences
+from workers.ledger import Ledger
 from workers.philox import Path
 from workers.rollout import Block, Networks, rollout
+from workers.weights import NETWORKS, Publications, Tag, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,16 @@ class Request:
 class Pool(Protocol):
     """Two verbs: publish what to sample from, collect what was sampled."""
 
-    def publish(
-        self, generator: Generator, discriminator: Discriminator, policy: Generator | None, *, version: int
-    ) -> None:
-        """Replaces the networks; ``policy`` completes prefixes and is the generator where None."""
+    @property
+    def exact(self) -> bool:
+        """Whether everyone who computes units computes equal bits."""
+        ...
+
+    def publish(self, generator: Generator, discriminator: Discriminator, policy: Generator | None) -> None:
+        """Replaces the networks; ``policy`` completes prefixes and is the generator where None.
+
+        The pool counts the versions of each network: a new one where the content is new.
+        """
         ...
 
     def refer(self, references: References | None) -> None:
@@ -54,6 +63,10 @@ class Pool(Protocol):
 
     def collect(self, spec: RolloutSpec, request: Request, path: Path) -> Rollouts:
         """The rollouts of a request, merged in the order of its sequences."""
+        ...
+
+    def report(self) -> dict[str, float]:
+        """What happened since the last report, by metric name; see ``workers.ledger``."""
         ...
 
     def close(self) -> None:
@@ -91,7 +104,10 @@ def merge(parts: Sequence[Rollouts]) -> Rollouts:
 
 
 class InProcessPool:
-    """Units side by side in threads of this process, one CPU thread each; torch releases the lock."""
+    """Units side by side in threads of this process, one CPU thread each; torch releases the lock.
+
+    Its networks live on the device of those that it is given.
+    """
 
     def __init__(
         self,
@@ -115,6 +131,10 @@ class InProcessPool:
         copies = (copy.deepcopy(generator), copy.deepcopy(generator), copy.deepcopy(discriminator))
         self._networks = Networks(*copies).eval()
         self._references: References | None = None
+        self._publications = Publications()
+        self._tags = {network: Tag(0, "") for network in NETWORKS}  # until something is published
+        self._ledger = Ledger(threads)
+        self._ledger.set_alive(threads)
         before = torch.get_num_threads()
         self._executor = ThreadPoolExecutor(
             threads, "rollout", initializer=torch.set_num_threads, initargs=(1,)
@@ -127,12 +147,17 @@ class InProcessPool:
             task.result()
         torch.set_num_threads(before)
 
-    def publish(
-        self, generator: Generator, discriminator: Discriminator, policy: Generator | None, *, version: int
-    ) -> None:
-        self._networks.generator.load_state_dict(generator.state_dict())
-        self._networks.policy.load_state_dict((policy or generator).state_dict())
-        self._networks.discriminator.load_state_dict(discriminator.state_dict())
+    @property
+    def exact(self) -> bool:
+        return True
+
+    def publish(self, generator: Generator, discriminator: Discriminator, policy: Generator | None) -> None:
+        started, size = time.perf_counter(), 0
+        for weights in self._publications.update(generator, discriminator, policy):
+            load(getattr(self._networks, weights.network), weights)
+            size += len(weights.buffer)
+        self._tags = {network: weights.tag for network, weights in self._publications.latest.items()}
+        self._ledger.published(time.perf_counter() - started, self._tags, size)
 
     def refer(self, references: References | None) -> None:
         self._references = references
@@ -140,15 +165,28 @@ class InProcessPool:
     def collect(self, spec: RolloutSpec, request: Request, path: Path) -> Rollouts:
         unit = self._unit if spec.completions else self._sample_unit
         work = blocks(request, spec.samples, unit)
-        tasks = [self._executor.submit(self._one, spec, block, path, request) for block in work]
-        try:
-            return merge([task.result() for task in tasks])
-        finally:
-            for task in tasks:
-                task.cancel()
+        with self._ledger.collecting():
+            tasks = [self._executor.submit(self._one, spec, block, path, request) for block in work]
+            try:
+                parts = []
+                for task in tasks:
+                    part, seconds, used = task.result()
+                    self._ledger.unit(seconds, 0.0, used)
+                    parts.append(part)
+                return merge(parts)
+            finally:
+                for task in tasks:
+                    task.cancel()
 
-    def _one(self, spec: RolloutSpec, block: Block, path: Path, request: Request) -> Rollouts:
-        return rollout(
+    def report(self) -> dict[str, float]:
+        return self._ledger.report()
+
+    def _one(
+        self, spec: RolloutSpec, block: Block, path: Path, request: Request
+    ) -> tuple[Rollouts, float, dict[str, Tag]]:
+        """A unit, its seconds, and the weights that it was computed with."""
+        started, used = time.perf_counter(), self._tags
+        made = rollout(
             self._networks,
             spec,
             block,
@@ -157,6 +195,7 @@ class InProcessPool:
             memory=self._memory,
             temperature=request.temperature,
         )
+        return made, time.perf_counter() - started, used
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)

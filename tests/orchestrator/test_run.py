@@ -43,10 +43,18 @@ def finish(run: Run) -> dict:
     return run.summary
 
 
+OF_PROCESSES = ("time/", "perf/", "rollout/", "weights/", "staleness/", "fault/")
+"""Metrics of clocks and processes, which a resumed run counts from their own beginning."""
+
+
 def values(journal: Path) -> list[tuple[int, str, dict[str, float]]]:
-    """Everything that a journal says, but for what a clock measured."""
+    """Everything that a journal says of training itself."""
     return [
-        (record.step, record.stage, {k: v for k, v in record.metrics.items() if not k.startswith("time/")})
+        (
+            record.step,
+            record.stage,
+            {k: v for k, v in record.metrics.items() if not k.startswith(OF_PROCESSES)},
+        )
         for record in Journal(journal).read()
     ]
 

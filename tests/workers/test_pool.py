@@ -55,7 +55,7 @@ def test_published_networks_are_copies():
     other = NgramGenerator(ALPHABET, 5, seed=8)
     with pool() as p:
         before = p.collect(RolloutSpec(), Request(20), (1,)).sequences.tokens
-        p.publish(other, D, None, version=1)
+        p.publish(other, D, None)
         after = p.collect(RolloutSpec(), Request(20), (1,)).sequences.tokens
         with torch.no_grad():
             other.logits.zero_()
@@ -73,3 +73,31 @@ def test_the_callers_thread_count_is_left_alone():
 def test_an_error_in_a_unit_reaches_the_caller():
     with pool() as p, pytest.raises(ValueError, match="no score"):
         p.collect(RolloutSpec(scores=("no_such_score",)), Request(3), (1,))
+
+
+def test_the_report_counts_versions_units_and_lag():
+    with pool() as p:
+        p.publish(G, D, None)
+        p.publish(G, D, NgramGenerator(ALPHABET, 5, seed=8))
+        p.collect(RolloutSpec(completions=2), Request(7), (1,))
+        told = p.report()
+        assert told["rollout/units_total"] == 3
+        assert told["weights/generator_version"] == told["weights/discriminator_version"] == 1
+        assert told["weights/rollout_policy_version"] == 2
+        assert told["staleness/generator_max"] == told["staleness/discriminator_mean"] == 0
+        assert told["fault/workers_alive"] == told["fault/workers_total"] == 2
+        assert told["time/rollout_compute"] > 0
+        p.publish(G, D, None)
+        again = p.report()
+    assert again["weights/rollout_policy_version"] == 3
+    assert again["weights/published_bytes"] == G.logits.numel() * 4
+    assert "perf/units_per_s" not in again
+
+
+def test_a_lagging_policy_completes():
+    policy = NgramGenerator(ALPHABET, 5, seed=8)
+    spec = RolloutSpec(completions=3)
+    alone = rollout(Networks(G, policy, D).eval(), spec, Block(0, 6), (1,))
+    with pool() as p:
+        p.publish(G, D, policy)
+        assert torch.equal(alone.scores, p.collect(spec, Request(6), (1,)).scores)

@@ -1,0 +1,67 @@
+"""Evaluations that are made elsewhere while training goes on: asked for in order, taken in in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from orchestrator.measure import Measured
+
+
+class Pending(Protocol):
+    """A result that another process is working on."""
+
+    def done(self) -> bool:
+        """Whether ``result`` would return at once."""
+        ...
+
+    def result(self) -> Measured:
+        """Waits for it; raises what went wrong."""
+        ...
+
+
+Later: TypeAlias = Callable[[Path, int], Pending]
+"""Asks for the evaluation of a checkpoint: its folder and step."""
+
+
+class LaterEvaluations:
+    """The evaluations of one branch that are under way."""
+
+    MOST = 2
+    """Under way at once: one that is computed, one that waits. Each keeps a checkpoint on disk."""
+
+    def __init__(self, checkpoints: Path, later: Later) -> None:
+        self._checkpoints, self._later = checkpoints, later
+        self._asked: deque[tuple[int, str, Pending | None]] = deque()
+
+    @property
+    def waiting(self) -> tuple[int, ...]:
+        """Steps whose evaluation has not been taken in."""
+        return tuple(step for step, _, _ in self._asked)
+
+    def expect(self, step: int, stage: str) -> None:
+        """An evaluation that will be asked for as soon as its checkpoint is committed."""
+        self._asked.append((step, stage, None))
+
+    def ask(self) -> None:
+        """Asks for every evaluation that is expected and was not asked for yet."""
+        self._asked = deque(
+            (step, stage, pending or self._later(self._checkpoints, step))
+            for step, stage, pending in self._asked
+        )
+
+    def take(self, most: int | None = None) -> Iterator[tuple[int, str, Measured]]:
+        """What has come in, in the order of steps: step, stage and result.
+
+        Args:
+            most: waits until no more than so many are under way; None waits for nothing.
+        """
+        while self._asked:
+            step, stage, pending = self._asked[0]
+            if pending is None or (not pending.done() and (most is None or len(self._asked) <= most)):
+                return
+            measured = pending.result()
+            self._asked.popleft()
+            yield step, stage, measured

@@ -1,0 +1,201 @@
+"""What learns: one state, its trainer and its pool, told what to do one call at a time.
+
+The same class runs in the controller's process and as an actor with a GPU. It decides nothing: when to
+evaluate, to commit and to stop is the controller's (``orchestrator.branch``). It holds one branch at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from algorithms.base import Stage
+from orchestrator import checkpoints
+from orchestrator.config import ControlName, RunConfig
+from orchestrator.controls import TRAINED_CONTROLS, AlteredPool, Control
+from orchestrator.data import Dataset
+from orchestrator.measure import Measure, Measured
+from orchestrator.open_pool import Placement, open_pool
+from orchestrator.progress import Progress
+from orchestrator.run_directory import processor
+from orchestrator.start_from import start_from
+from orchestrator.state import TrainState
+from orchestrator.trainer import Trainer
+from workers import philox
+from workers.pool import Request
+from workers.process import settle
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a branch stands between two calls.
+
+    Attributes:
+        step: units of training done, over all stages.
+        stage: what the next call works on; None at the end.
+        done: units of that stage that are done.
+        previous: the stage that the generator, as it is, comes from.
+    """
+
+    step: int
+    stage: Stage | None
+    done: int
+    previous: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A checkpoint that was found: its step, what was kept beside the tensors, and what is wrong with newer
+    ones."""
+
+    step: int | None
+    meta: Mapping[str, Any]
+    complaints: tuple[str, ...]
+
+
+class Learner:
+    """The learner of a run and of its controls, one after the other."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        data: Dataset,
+        device: str = "cpu",
+    ) -> None:
+        """
+        Args:
+            device: cpu or cuda.
+        """
+        settle(config.learner.threads)
+        self.config, self.data, self.device = config, data, device
+        self._measure = Measure(config, data)
+        state = TrainState.fresh(config, data.alphabet, data.length, device)
+        self._pool = open_pool(config, state)
+        rng = philox.generator((config.seed, "references"))
+        self._references = state.algorithm.choose_references(data.train, data.alphabet.end, rng)
+        self._pool.refer(self._references)
+        self._trainer = Trainer(config, state, self._pool, data.train)
+
+    def describe(self) -> dict[str, Any]:
+        """The class of device that results are exact on."""
+        device = torch.cuda.get_device_name() if self.device != "cpu" else processor()
+        return {
+            "device": device,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "exact": self._pool.exact,
+        }
+
+    def begin(self, control: ControlName | None = None, start: tuple[Path, int] | None = None) -> None:
+        """A new branch: the run itself, or a control.
+
+        Args:
+            start: folder and step of the checkpoint that a control starts from.
+        """
+        config, data = self.config, self.data
+        state = TrainState.fresh(config, data.alphabet, data.length, self.device)
+        if start is not None:
+            found = checkpoints.load(*start)
+            state.restore(found.tensors, found.meta["counters"])
+        change = TRAINED_CONTROLS.get(control, Control("")) if control else Control("")
+        if change.fresh_discriminator:
+            with philox.global_random((config.seed, "control", control or "")):
+                fresh = config.discriminator.build(data.alphabet, data.length)
+            state.discriminator.load_state_dict(fresh.state_dict())
+        pool = AlteredPool(self._pool, change.alter) if change.alter else self._pool
+        self._trainer = Trainer(
+            config,
+            state,
+            pool,
+            data.train,
+            branch=control or "",
+            trains_discriminator=change.trains_discriminator,
+        )
+
+    def restore(self, directory: Path) -> Restored:
+        """Continues from the newest whole checkpoint in a folder, if there is one."""
+        found, complaints = checkpoints.latest(directory)
+        if found is None:
+            return Restored(None, {}, tuple(complaints))
+        self._trainer.state.restore(found.tensors, found.meta["counters"])
+        return Restored(found.step, found.meta, tuple(complaints))
+
+    def start_from(self) -> bool:
+        """Takes over the networks of ``init.run``; False where there is no such setting."""
+        return start_from(self.config, self._trainer.state, self.data)
+
+    def position(self) -> Position:
+        """Where the branch stands."""
+        stage, state = self._trainer.enter_stage(), self._trainer.state
+        stages = state.algorithm.stages
+        return Position(state.step, stage, state.done, stages[max(0, min(state.stage, len(stages)) - 1)])
+
+    def advance(self) -> Progress:
+        """One epoch, round or step; the stage must not be None."""
+        progress = self._trainer.advance()
+        if progress is None:
+            raise ValueError("nothing is left to train: position() says so before")
+        return progress
+
+    def evaluate(self, temperature: float = 1.0, *, judged: bool = True) -> Measured:
+        """The metrics of the generator as it is.
+
+        Args:
+            temperature: of its samples.
+            judged: False leaves the discriminator's accuracy out.
+        """
+        trainer = self._trainer
+        judged = judged and trainer.has_discriminator()
+        return self._measure(trainer.state, self._pool, judged=judged, temperature=temperature)
+
+    def save(self, directory: Path, meta: Mapping[str, Any]) -> None:
+        """Commits the state, and beside it what the controller must find again."""
+        state = self._trainer.state
+        counted = {**meta, "counters": state.counters(), "judged": self._trainer.has_discriminator()}
+        checkpoints.save(directory, state.step, state.tensors(), counted)
+
+    def parameters_sha256(self) -> str:
+        """See ``TrainState.parameters_sha256``."""
+        return self._trainer.state.parameters_sha256()
+
+    def trial(self, parallel: int) -> float:
+        """Seconds that one sequence's rollouts take here; the best of two tries after a first one.
+
+        No state is changed and no random number is used up: every draw has an address.
+
+        Args:
+            parallel: units that are computed side by side; each gets two.
+        """
+        state = self._trainer.state
+        self._pool.publish(state.generator, state.discriminator, state.policy)
+        spec = state.algorithm.rollouts(0)
+        size = min(2 * parallel * self.config.rollout.unit, len(self.data.train))
+        real = self.data.train.select(slice(0, size))
+        wanted = Request(size, real.source, real if spec.clamp else None)
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            self._pool.collect(spec, wanted, (self.config.seed, "trial"))
+            times.append(time.perf_counter() - started)
+        return min(times[1:]) / size
+
+    def place(self, placement: Placement, workers: Sequence[Any]) -> None:
+        """Has rollouts made elsewhere from now on.
+
+        Args:
+            placement: who makes them.
+            workers: handles of rollout workers, where they do.
+        """
+        self._pool.close()
+        self._pool = open_pool(self.config, self._trainer.state, placement, workers)
+        self._pool.refer(self._references)
+        self.begin()
+
+    def close(self) -> None:
+        """Ends what the pool runs."""
+        self._pool.close()

@@ -1,0 +1,69 @@
+"""The part of a configuration that says which processes a run has, and what each may take.
+
+None of it changes a result: the same run ends with the same bits with any number of workers.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from algorithms.config import Frozen
+
+
+class RolloutConfig(Frozen):
+    """Who makes rollouts, and in what pieces. None of it changes a result."""
+
+    workers: int = Field(0, ge=0, le=100_000)
+    """Rollout workers: Ray actors, one CPU thread each. 0: rollouts in the learner's process, without Ray."""
+
+    placement: Literal["auto", "learner", "workers"] = "auto"
+    """Where rollouts are made when there are workers. auto: wherever a short trial before the first step is
+    faster; the choice is kept in the run."""
+
+    worker_gpus: float = Field(0.0, ge=0, le=64)
+    """GPUs of each worker; a fraction shares one among several."""
+
+    worker_restarts: int = Field(10, ge=0)
+    """How often each worker may die and be started again."""
+
+    unit_deadline_s: float = Field(600.0, gt=0)
+    """A worker that holds one unit for longer is taken for hung: it is killed and the unit redone."""
+
+    unit: int = Field(8, ge=1)
+    """Sequences per unit where prefixes are completed: the quantum of work and of retry."""
+
+    sample_unit: int = Field(512, ge=1)
+    """Sequences per unit where whole sequences are only sampled."""
+
+    memory_mb: int = Field(256, ge=16)
+    """Memory that the completions of one unit may take, in MiB."""
+
+
+class LearnerConfig(Frozen):
+    """Where the networks learn."""
+
+    threads: int = Field(2, ge=1)
+    """CPU threads of the learner, and units run side by side by the in-process pool; not the machine's
+    number of cores, so that a result does not depend on the machine."""
+
+    gpus: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    """GPUs of the learner. auto: one where there is one, else the CPU."""
+
+    deadline_s: float = Field(21_600.0, gt=0)
+    """A step, epoch or evaluation that takes longer is taken for hung, where the learner is an actor."""
+
+
+class ClusterConfig(Frozen):
+    """The Ray cluster, if rollout.workers or evaluation.actor ask for one."""
+
+    address: str | None = None
+    """HOST:PORT of a cluster to join, of which this machine is a node. Empty: RAY_ADDRESS, else a cluster of
+    our own on this machine, which ends with the run."""
+
+    store_mb: int = Field(256, ge=80)
+    """Memory of the object store of our own cluster, in MiB."""
+
+    patience_s: float = Field(60.0, gt=0)
+    """How long to wait for processes to start, and for at least one worker to come back."""

@@ -1,0 +1,63 @@
+"""Which unit goes where, and when one is given up."""
+
+from __future__ import annotations
+
+import pytest
+
+from workers.dispatch import Limits, Units
+from workers.failures import UnitFailed
+from workers.rollout import Block
+
+LIMITS = Limits(data_tries=2, unit_tries=3)
+
+
+def units(count: int = 3) -> Units:
+    return Units([Block(4 * n, 4) for n in range(count)], (1, "place"), LIMITS)
+
+
+def test_units_are_taken_in_order_and_once():
+    book = units()
+    assert [book.take(0, [0]) for _ in range(4)] == [0, 1, 2, None]
+    book.again(1)
+    assert book.take(0, [0]) == 1
+    assert book.retries == 1
+
+
+def test_what_raised_goes_to_another_worker_while_there_is_one():
+    book = units(2)
+    assert book.take(0, [0, 1]) == 0
+    book.raised(0, 0, "")
+    assert book.take(0, [0, 1]) == 1
+    assert book.take(0, [0, 1]) is None
+    assert book.take(1, [0, 1]) == 0
+    alone = units(1)
+    alone.take(0, [0])
+    alone.raised(0, 0, "")
+    assert alone.take(0, [0]) == 0
+
+
+def test_two_exceptions_name_the_unit_and_the_workers():
+    book = units()
+    book.raised(1, 0, "first")
+    with pytest.raises(
+        UnitFailed, match=r"unit 2 of 3 \(path \(1, 'place'\), first 4, count 4\).*workers 0, 3"
+    ) as e:
+        book.raised(1, 3, "Traceback: second")
+    assert str(e.value).endswith("Traceback: second")
+
+
+def test_a_unit_that_hangs_twice_fails():
+    book = units()
+    book.hung(2, 5.0)
+    with pytest.raises(UnitFailed, match=r"unit 3 of 3.*not finished 2 times"):
+        book.hung(2, 5.0)
+
+
+def test_losses_are_forgiven_until_they_cannot_be_chance():
+    book = units()
+    book.lost(0, "killed")
+    book.lost(1, "killed")
+    book.lost(0, "killed")
+    with pytest.raises(UnitFailed, match=r"unit 1 of 3.*lost 3 times, last: out of memory"):
+        book.lost(0, "out of memory")
+    assert book.retries == 3

@@ -1,0 +1,87 @@
+"""What is done around Ray, without Ray."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from workers import ray_environment as environment
+from workers.ray_environment import cannot_join, make_directory, refusal, undisturbed
+
+
+def test_handlers_and_environment_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        with undisturbed():
+            assert "PYTHONDONTWRITEBYTECODE" not in os.environ
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert os.environ["PYTHONDONTWRITEBYTECODE"] == "1"
+        signal.raise_signal(signal.SIGTERM)
+        assert received == [signal.SIGTERM]
+        # Ray's handler ends the process: the signal is handed on to whom it belongs
+        with pytest.raises(SystemExit, match="143"), undisturbed():
+            sys.exit(1)
+        assert received == [signal.SIGTERM] * 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_the_folder_leaves_room_for_the_names_of_sockets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 20)))
+    made = make_directory()
+    try:
+        assert len(str(made)) + 66 <= 107
+        assert made.stat().st_mode & 0o077 == 0
+    finally:
+        environment.remove(made)
+    assert not made.exists()
+
+
+def test_an_address_is_tried_before_ray_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert refusal(f"127.0.0.1:{port}") is None
+    assert "nothing answers there" in (refusal(f"127.0.0.1:{port}") or "")
+    assert "Ray Client" in (refusal("ray://127.0.0.1:10001") or "")
+    assert refusal("auto") is None
+
+
+def test_a_failed_join_says_what_to_look_at() -> None:
+    told = str(cannot_join("10.0.0.1:6379", ConnectionError("refused.\nmore")))
+    for part in ("10.0.0.1:6379", "ConnectionError: refused. Look", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        assert part in told
+
+
+def test_a_token_is_for_its_owner_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    environment.protect_token()  # there is none
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("secret")
+    token.chmod(0o644)
+    environment.protect_token()
+    assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_processes_that_stay_are_ended(tmp_path: Path) -> None:
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "x")]) as child:
+        other = environment.processes_of(tmp_path / "other")
+        found = environment.processes_of(tmp_path)
+        assert other == []
+        assert found == [psutil.Process(child.pid)]
+        environment.end(found, grace_s=0.1)
+        assert not psutil.pid_exists(child.pid)
+        child.wait(30)

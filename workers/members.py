@@ -1,0 +1,146 @@
+"""The workers of a pool as it sees them: ready, silent, or gone for good; and when too few are left.
+
+A worker begins silent. One that is silent is asked now and then whether it lives, and is ready again when
+it answers. Knows no Ray: a handle and a reference are opaque here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from workers.dispatch import Limits
+from workers.failures import WorkersLost
+from workers.ledger import Ledger
+from workers.messages import Description, DeviceClass
+
+PING_S = 0.2
+"""Between two questions to a worker that does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A unit that a worker has: of which request, and the store's edition when it was given."""
+
+    request: int
+    unit: int
+    edition: int
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One worker.
+
+    Attributes:
+        calls: by reference, in the order in which it works on them.
+        since: when it began with the first of them.
+        ping: the reference of its answer to whether it lives, or None.
+        ping_at: when it may be asked.
+        process: its node and process, once known.
+        losses: how often it was lost; ``last`` says how, the last time.
+    """
+
+    number: int
+    handle: Any
+    ready: bool = False
+    gone: bool = False
+    calls: dict[Any, Call] = field(default_factory=dict)
+    since: float = 0.0
+    ping: Any = None
+    ping_at: float = 0.0
+    process: tuple[str, int] | None = None
+    losses: int = 0
+    last: str = "has not answered yet"
+
+
+class Members:
+    """All workers of a pool.
+
+    Attributes:
+        classes: the device classes of those that have answered so far.
+    """
+
+    def __init__(self, handles: Sequence[Any], limits: Limits, ledger: Ledger) -> None:
+        self.classes: set[DeviceClass] = set()
+        self._all = [Member(number, handle) for number, handle in enumerate(handles)]
+        self._limits, self._ledger = limits, ledger
+        self._enough = time.monotonic()  # when there were enough workers last
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._all)
+
+    def ready(self) -> list[Member]:
+        return [member for member in self._all if member.ready]
+
+    def begin(self) -> None:
+        """A new request: what one that was given up left behind gets its full time again."""
+        self._enough = time.monotonic()
+        for member in self._all:
+            member.since = self._enough
+
+    def answered(self, member: Member, description: Description) -> None:
+        """A worker lives."""
+        self.ran(member, description.node, description.pid, idle=False)
+        self.classes.add(description.device_class)
+        member.ready, member.ping, member.since = True, None, time.monotonic()
+
+    def refused(self, member: Member, reason: str, *, gone: bool) -> None:
+        """A worker did not answer whether it lives; if it is gone, it is never asked again."""
+        member.ping, member.ping_at = None, time.monotonic() + PING_S
+        member.gone, member.last = gone, reason
+        if gone and not member.losses:
+            self._count_loss(member)
+
+    def ran(self, member: Member, node: str, pid: int, *, idle: bool) -> None:
+        """Counts a restart by its new process; where it had seemed ``idle`` and well, a death too."""
+        if member.process not in (None, (node, pid)):
+            self._ledger.restarts += 1
+            if idle:
+                self._count_loss(member)
+        member.process = (node, pid)
+
+    def lost(self, member: Member, reason: str) -> list[tuple[Any, Call]]:
+        """A worker is dead, silent or killed: its calls, which nobody else has now."""
+        member.ready, member.last, member.ping_at = False, reason, time.monotonic()
+        self._count_loss(member)
+        calls = list(member.calls.items())
+        member.calls.clear()
+        return calls
+
+    def hanging(self) -> list[tuple[Member, float]]:
+        """Those that hold a unit for too long, and for how many seconds."""
+        now = time.monotonic()
+        late = self._limits.unit_deadline_s
+        return [(m, now - m.since) for m in self._all if m.calls and now - m.since > late]
+
+    def silent(self) -> list[Member]:
+        """Those that are to be asked whether they live."""
+        return [m for m in self._all if not (m.ready or m.gone or m.ping is not None)]
+
+    def check(self) -> None:
+        """Notes how many are alive.
+
+        Raises:
+            WorkersLost: when too few are, and no more can come or none came in time.
+        """
+        now = time.monotonic()
+        alive, left = len(self.ready()), sum(not member.gone for member in self._all)
+        wanted, patience = self._limits.min_workers, self._limits.patience_s
+        self._ledger.set_alive(alive)
+        if alive >= wanted:
+            self._enough = now
+        elif left < wanted or now - self._enough > patience:
+            told = "; ".join(f"worker {m.number}: lost {m.losses} times, last: {m.last}" for m in self._all)
+            raise WorkersLost(
+                f"{alive} of {len(self._all)} rollout workers are alive, wanted are at least {wanted}; "
+                f"{len(self._all) - left} are gone for good, and for an answer of the others "
+                f"{now - self._enough:.0f} s were waited (limit {patience:g} s). {told or 'None was given'}. "
+                "Look at the nodes' memory and logs, raise the budget of restarts or start more workers, "
+                "then resume"
+            )
+
+    def _count_loss(self, member: Member) -> None:
+        member.losses += 1
+        self._ledger.deaths += 1
