@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from orchestrator import checkpoints
 from orchestrator.best import Best, best_evaluation, check_best_metric
 from orchestrator.checkpoints import full_disk_explained
 from orchestrator.config import ControlName, RunConfig
 from orchestrator.data import Dataset
-from orchestrator.errors import UserError
-from orchestrator.journal import Journal, Record
+from orchestrator.errors import PlacementError, ResumableError, UserError
+from orchestrator.journal import Journal, Record, by_step, evaluates
 from orchestrator.later import Later, LaterEvaluations
 from orchestrator.learner import Learner
 from orchestrator.measure import Measured
@@ -41,6 +43,7 @@ class Branch:
         control: ControlName | None = None,
         start: tuple[Path, int] | None = None,
         evaluate_later: Later | None = None,
+        show: Callable[[Path], None] = lambda _: None,
     ) -> None:
         """
         Args:
@@ -50,16 +53,20 @@ class Branch:
             control: which one this is, or None for the run itself.
             start: folder and step of the checkpoint that a control starts from.
             evaluate_later: asks another process to evaluate a checkpoint; None: the learner does it.
+            show: told of every file of samples.
         """
         self.config, self.data, self.folder, self.warn = config, data, folder, warn
         self.control = control
         self.journal = Journal(folder / "metrics.jsonl")
-        self.checkpoints = folder / "checkpoints"
+        # absolute: other processes, with folders of their own, write and read there
+        self.checkpoints = (folder / "checkpoints").absolute()
         self.undefined: tuple[str, ...] = ()
         self.parameters_sha256 = ""
+        self.device: dict[str, Any] = {}
         self._learner = learner
         self._committed = time.monotonic()
-        self._later = LaterEvaluations(self.checkpoints, evaluate_later) if evaluate_later else None
+        self._evaluate_later, self._show = evaluate_later, show
+        self._later = self._nothing_later()
         learner.begin(control, start)
         self.position = learner.position()
 
@@ -83,14 +90,12 @@ class Branch:
             return None
         checkpoints.set_aside_newer(self.checkpoints, found.step)
         # evaluations of steps up to here that came in after the commit hold all the same
-        cut = int(found.meta["journal"])
-        waiting = [int(step) for step in found.meta.get("waiting", ())]
-        arrived = [
-            record for record in self.journal.read(cut) if record.step in waiting and _evaluates(record)
-        ]
-        self.journal.truncate(cut)
-        for record in arrived:
-            self.journal.append(record.step, record.stage, record.metrics)
+        cut, waiting = int(found.meta["journal"]), [int(step) for step in found.meta.get("waiting", ())]
+        arrived: list[Record] = []
+        if waiting:
+            with suppress(ResumableError):  # behind the cut a damaged line is of no account
+                arrived += (r for r in self.journal.read(cut) if r.step in waiting and evaluates(r))
+        self.journal.truncate(cut, arrived)
         self.undefined = tuple(found.meta["undefined"])
         self._ask_again([step for step in waiting if step not in {record.step for record in arrived}])
         self.position = self._learner.position()
@@ -104,17 +109,21 @@ class Branch:
                 self._evaluate_start()
             if stop():
                 break
-            progress = self._learner.advance()
-            self.position = self._learner.position()
+            progress, self.position = self._learner.advance()
             progress = self._record(progress)
             try:
                 yield progress
             except GeneratorExit:  # left between two steps: the state is at rest
-                self.parameters_sha256 = self._learner.parameters_sha256()
+                self._sign()
                 raise
         self._take_in(wait=True)
         self.commit()
+        self._sign()
+
+    def _sign(self) -> None:
+        """Notes what tells this result from others, and whether it is exact."""
         self.parameters_sha256 = self._learner.parameters_sha256()
+        self.device = self._learner.describe()
 
     def _record(self, progress: Progress) -> Progress:
         """Evaluates if it is due, writes down and commits; returns what there is to show."""
@@ -125,7 +134,7 @@ class Branch:
             )
         self._append(progress.step, progress.stage, progress.metrics)
         if due and self._later is not None:
-            self._evaluate_later(progress.step, progress.stage)
+            self._have_evaluated(progress.step, progress.stage)
         else:
             best = self.best() if due else None
             late = time.monotonic() - self._committed >= self.config.checkpoint.every_seconds
@@ -144,14 +153,20 @@ class Branch:
             "waiting": sorted(waiting),
         }
         self._learner.save(self.checkpoints, meta)
+        if not checkpoints.folder(self.checkpoints, self.position.step).is_dir():
+            raise PlacementError(
+                f"the learner has committed step {self.position.step}, but here it is not in "
+                f"{self.checkpoints}: the learner's machine does not share this folder. Choose one that all "
+                "machines share with run.directory=FOLDER"
+            )
         best = self.best()
         pinned = {self.start_step()} | ({best.step} if best else set()) | waiting
         checkpoints.prune(self.checkpoints, self.config.checkpoint.keep, pinned)
         self._committed = time.monotonic()
 
     def evaluations(self) -> list[Record]:
-        """All records that hold an evaluation, by step."""
-        return sorted((record for record in self.journal.read() if _evaluates(record)), key=lambda r: r.step)
+        """What is known of each step that was evaluated, by step."""
+        return [record for record in by_step(self.journal.read()) if evaluates(record)]
 
     def best(self) -> Best | None:
         """The best evaluation of the algorithm's last stage, so far."""
@@ -171,13 +186,13 @@ class Branch:
             self._append(step, stage, self._evaluate())
             self.commit()
         else:
-            self._evaluate_later(step, stage)
+            self._have_evaluated(step, stage)
 
     def _evaluate(self) -> dict[str, float]:
         """The metrics of the generator as it is."""
         return self._keep(self.position.step, self._learner.evaluate())
 
-    def _evaluate_later(self, step: int, stage: str) -> None:
+    def _have_evaluated(self, step: int, stage: str) -> None:
         """Commits, and has the checkpoint evaluated while training goes on."""
         assert self._later is not None
         self._take_in(most=self._later.MOST - 1)  # an evaluator that is slower than training holds it up
@@ -201,8 +216,14 @@ class Branch:
             taken.append((step, metrics))
         return taken
 
+    def _nothing_later(self) -> LaterEvaluations | None:
+        """No evaluation is under way elsewhere."""
+        later = self._evaluate_later
+        return None if later is None else LaterEvaluations(self.checkpoints, later, self.warn)
+
     def _ask_again(self, steps: list[int]) -> None:
         """Evaluations that were under way when the run ended."""
+        self._later = self._nothing_later()
         stages = {record.step: record.stage for record in self.journal.read()}
         for step in steps:
             if self._later is not None and checkpoints.folder(self.checkpoints, step).is_dir():
@@ -219,6 +240,7 @@ class Branch:
         with full_disk_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(f"{line}\n" for line in measured.lines), encoding="utf-8")
+        self._show(path)
         check_best_metric(self.config, measured.metrics)
         return measured.metrics
 
@@ -238,7 +260,3 @@ class Branch:
         }[progress.stage]
         first = progress.done == 1 and progress.stage != "pretrain_discriminator"
         return first or progress.done % every == 0 or progress.done == progress.total
-
-
-def _evaluates(record: Record) -> bool:
-    return "eval/unique_rate" in record.metrics

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.errors import AdvseqError
+from orchestrator.errors import AdvseqError, ResumableError
 
 if TYPE_CHECKING:
     from orchestrator.console import Console
@@ -70,9 +70,7 @@ def train(
     """Train a generator, with its controls, into a new run directory."""
     from orchestrator.recipe import load
 
-    asked = {"rollout.workers": workers, "cluster.address": address}
-    options = [f"{key}={value}" for key, value in asked.items() if value is not None]
-    config = load(recipe, [*(overrides or []), *options])
+    config = load(recipe, [*(overrides or []), *_placed(workers, address)])
     if dry_run:
         from orchestrator.dotted import flatten
         from orchestrator.plan import plan
@@ -97,6 +95,7 @@ def train(
 @app.command()
 def resume(
     run: RunPath,
+    overrides: Overrides = None,
     workers: Workers = None,
     address: Address = None,
     json_output: Json = False,
@@ -107,7 +106,8 @@ def resume(
     def begin(console: Console) -> Run:
         from orchestrator.run import Run
 
-        return Run.resume(run, workers=workers, address=address, say=console.say, warn=console.warn)
+        changes = [*(overrides or []), *_placed(workers, address)]
+        return Run.resume(run, overrides=changes, say=console.say, warn=console.warn)
 
     _train(begin, json_output=json_output, quiet=quiet)
 
@@ -248,13 +248,25 @@ def _train(begin: Callable[[Console], Run], *, json_output: bool, quiet: bool) -
         run = begin(console)
         console.say(f"run directory: {run.directory.path}")
         with Signals(run.stop, console.say, console.warn) as received:
-            for progress in run:
-                console.show(progress)
+            try:
+                for progress in run:
+                    console.show(progress)
+            except ResumableError as problem:
+                if not received:
+                    raise
+                # a signal to the whole process group ended our actors, too, before they could commit
+                console.warn(f"stopped before the step under way was committed: {problem}")
         from orchestrator.report import closing
 
         console.conclude(run.summary, *closing(run.summary, run.directory.path, run.publication.links()))
     if received:
         raise typer.Exit(128 + received[0])
+
+
+def _placed(workers: int | None, address: str | None) -> list[str]:
+    """The overrides that the options stand for."""
+    asked = {"rollout.workers": workers, "cluster.address": address}
+    return [f"{key}={value}" for key, value in asked.items() if value is not None]
 
 
 def _out() -> Any:

@@ -116,8 +116,8 @@ class EvaluationConfig(Frozen):
     """Samples kept as text at each evaluation."""
 
     actor: bool = False
-    """Whether committed checkpoints are evaluated by a process of their own (a Ray actor), while the learner
-    goes on. The numbers are the same."""
+    """Whether committed checkpoints are evaluated by a process of their own (a Ray actor without a GPU)
+    while the learner goes on. The numbers are those of a learner on the CPU, to the bit."""
 
 
 class CheckpointConfig(Frozen):

@@ -71,6 +71,13 @@ class AlteredPool:
     def exact(self) -> bool:
         return self._pool.exact
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self._pool.classes
+
+    def greet(self) -> None:
+        self._pool.greet()
+
     def publish(self, generator: Generator, discriminator: Discriminator, policy: Generator | None) -> None:
         self._pool.publish(generator, discriminator, policy)
 

@@ -46,13 +46,14 @@ class History:
 
     @classmethod
     def read(cls, path: Path) -> History:
-        """A metrics.jsonl. Torn lines are skipped; of a step written twice the later one counts."""
+        """A metrics.jsonl. Torn lines are skipped; lines of one step (a late evaluation) become one."""
         found: dict[int, tuple[int, str, Mapping[str, Any]]] = {}
         if path.is_file():
             for line in path.read_text(encoding="utf-8").splitlines():
                 try:
                     record = json.loads(line)
-                    found[record["step"]] = (record["step"], record["stage"], record["metrics"])
+                    step, known = record["step"], found.get(record["step"], (0, "", {}))[2]
+                    found[step] = (step, record["stage"], {**known, **record["metrics"]})
                 except (ValueError, KeyError, TypeError):
                     continue
         return cls([found[step] for step in sorted(found)])

@@ -52,8 +52,9 @@ class Follower:
     """The thread, and what is known about its progress. It starts at once and is ended by ``close``."""
 
     def __init__(self, store: Store, journal: Journal, outbox: Outbox, held: dict[str, int]) -> None:
-        """``held``: the highest step that the store holds, by metric. Steps never fall in a journal, so
-        everything up to it is there."""
+        """``held``: the highest step that the store holds, by metric. The steps of one metric never fall in a
+        journal (an evaluation may be written late, but all are late in order), so everything up to it is
+        there."""
         self.error: str | None = None
         self.refused: list[str] = []
         self.non_finite = 0

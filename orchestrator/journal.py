@@ -12,8 +12,8 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.errors import ResumableError
@@ -66,15 +66,7 @@ class Journal:
                 raise ValueError(
                     f"metric name {name!r}: wanted 1 to 250 letters, digits, _ - . / : and blanks"
                 )
-        line = json.dumps(
-            {
-                "time": time.time_ns() // 1_000_000,
-                "step": step,
-                "stage": stage,
-                "metrics": {name: _to_json(value) for name, value in metrics.items()},
-            },
-            allow_nan=False,
-        )
+        data = _line(step, stage, metrics, time.time_ns() // 1_000_000)
         try:
             if not self._whole:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +74,6 @@ class Journal:
                     self.truncate(self.path.stat().st_size)
                 self._whole = True
             with self.path.open("ab", buffering=0) as file:
-                data = line.encode() + b"\n"
                 if file.write(data) != len(data):
                     raise OSError("the disk took only a part of the record")
         except OSError as error:
@@ -99,15 +90,29 @@ class Journal:
             os.fsync(file.fileno())
             return _end_of_last_line(file.fileno())
 
-    def truncate(self, offset: int) -> None:
+    def truncate(self, offset: int, kept: Sequence[Record] = ()) -> None:
         """Forget what lies behind ``offset`` bytes, and a line that the cut or a crash left without its end.
 
         A file that is shorter already keeps what it has: metrics that a crash of the machine took cannot
         be won back, and are no reason not to go on.
+
+        Args:
+            kept: records from behind the cut that stay all the same; then the file is replaced as a whole,
+                so that a crash meanwhile loses none of them.
         """
         if offset < 0:
             raise ValueError(f"an offset is at least 0, got {offset}")
         if not self.path.exists():
+            return
+        if kept:
+            draft = self.path.with_name(f".{self.path.name}.draft")
+            with self.path.open("rb") as whole, draft.open("wb") as file:
+                begins = [record.end for record in self.read() if record.end <= offset]
+                file.write(whole.read(max(begins, default=0)))
+                file.writelines(_line(r.step, r.stage, r.metrics, r.time) for r in kept)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self.path)
             return
         with self.path.open("rb+") as file:
             if offset < os.fstat(file.fileno()).st_size:
@@ -145,6 +150,32 @@ class Journal:
                         f"{self.path}: the line at byte {start} is not a metrics record ({error}). "
                         "Remove that line to go on without it."
                     ) from error
+
+
+def evaluates(record: Record) -> bool:
+    """Whether a record holds an evaluation."""
+    return "eval/unique_rate" in record.metrics
+
+
+def by_step(records: Iterable[Record]) -> list[Record]:
+    """One record for every step, in order: what was measured at it, at once or later."""
+    merged: dict[int, Record] = {}
+    for record in records:
+        before = merged.get(record.step)
+        if before is not None:
+            record = replace(record, metrics={**before.metrics, **record.metrics}, time=before.time)
+        merged[record.step] = record
+    return [merged[step] for step in sorted(merged)]
+
+
+def _line(step: int, stage: str, metrics: Mapping[str, float], milliseconds: int) -> bytes:
+    tree = {
+        "time": milliseconds,
+        "step": step,
+        "stage": stage,
+        "metrics": {name: _to_json(value) for name, value in metrics.items()},
+    }
+    return json.dumps(tree, allow_nan=False).encode() + b"\n"
 
 
 def _to_json(value: float) -> float | str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from orchestrator.checkpoints import DamagedCheckpoint
 from orchestrator.measure import Measured
+from workers.calls import ActorLost
+
+PAUSE_S = 1.0
+"""Before an evaluation is asked for again: the evaluator needs a moment to be started."""
 
 
 class Pending(Protocol):
@@ -32,8 +38,16 @@ class LaterEvaluations:
     MOST = 2
     """Under way at once: one that is computed, one that waits. Each keeps a checkpoint on disk."""
 
-    def __init__(self, checkpoints: Path, later: Later) -> None:
-        self._checkpoints, self._later = checkpoints, later
+    TRIES = 3
+    """How often an evaluation is asked for whose evaluator dies; it is started again meanwhile."""
+
+    def __init__(self, checkpoints: Path, later: Later, warn: Callable[[str], None]) -> None:
+        """
+        Args:
+            warn: told of evaluations that are asked for again, or given up.
+        """
+        self._checkpoints, self._later, self._warn = checkpoints, later, warn
+        self._lost = 0
         self._asked: deque[tuple[int, str, Pending | None]] = deque()
 
     @property
@@ -62,6 +76,31 @@ class LaterEvaluations:
             step, stage, pending = self._asked[0]
             if pending is None or (not pending.done() and (most is None or len(self._asked) <= most)):
                 return
+            measured = self._result(step, stage, pending)
+            if measured is not None:
+                self._asked.popleft()
+                yield step, stage, measured
+
+    def _result(self, step: int, stage: str, pending: Pending) -> Measured | None:
+        """The result, or None where it was asked for again or given up.
+
+        Raises:
+            ActorLost: the evaluator has died too often.
+        """
+        try:
             measured = pending.result()
+        except ActorLost as problem:
+            self._lost += 1
+            if self._lost >= self.TRIES:
+                raise
+            self._warn(f"{problem}; the evaluation of step {step} is asked for again")
+            time.sleep(PAUSE_S)
+            self._asked = deque((step, stage, None) for step, stage, _ in self._asked)
+            self.ask()
+            return None
+        except DamagedCheckpoint as problem:
+            self._warn(f"step {step} is not evaluated: {problem}")
             self._asked.popleft()
-            yield step, stage, measured
+            return None
+        self._lost = 0
+        return measured

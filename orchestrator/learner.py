@@ -17,7 +17,7 @@ import torch
 from algorithms.base import Stage
 from orchestrator import checkpoints
 from orchestrator.config import ControlName, RunConfig
-from orchestrator.controls import TRAINED_CONTROLS, AlteredPool, Control
+from orchestrator.controls import TRAINED_CONTROLS, Alter, AlteredPool, Control
 from orchestrator.data import Dataset
 from orchestrator.measure import Measure, Measured
 from orchestrator.open_pool import Placement, open_pool
@@ -27,7 +27,7 @@ from orchestrator.start_from import start_from
 from orchestrator.state import TrainState
 from orchestrator.trainer import Trainer
 from workers import philox
-from workers.pool import Request
+from workers.pool import Pool, Request
 from workers.process import settle
 
 
@@ -79,6 +79,7 @@ class Learner:
         rng = philox.generator((config.seed, "references"))
         self._references = state.algorithm.choose_references(data.train, data.alphabet.end, rng)
         self._pool.refer(self._references)
+        self._alter: Alter | None = None
         self._trainer = Trainer(config, state, self._pool, data.train)
 
     def describe(self) -> dict[str, Any]:
@@ -89,6 +90,7 @@ class Learner:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "exact": self._pool.exact,
+            "rollouts": list(self._pool.classes),
         }
 
     def begin(self, control: ControlName | None = None, start: tuple[Path, int] | None = None) -> None:
@@ -107,11 +109,11 @@ class Learner:
             with philox.global_random((config.seed, "control", control or "")):
                 fresh = config.discriminator.build(data.alphabet, data.length)
             state.discriminator.load_state_dict(fresh.state_dict())
-        pool = AlteredPool(self._pool, change.alter) if change.alter else self._pool
+        self._alter = change.alter
         self._trainer = Trainer(
             config,
             state,
-            pool,
+            self._altered(),
             data.train,
             branch=control or "",
             trains_discriminator=change.trains_discriminator,
@@ -135,12 +137,12 @@ class Learner:
         stages = state.algorithm.stages
         return Position(state.step, stage, state.done, stages[max(0, min(state.stage, len(stages)) - 1)])
 
-    def advance(self) -> Progress:
-        """One epoch, round or step; the stage must not be None."""
+    def advance(self) -> tuple[Progress, Position]:
+        """One epoch, round or step, and where the branch stands then; the stage must not be None."""
         progress = self._trainer.advance()
         if progress is None:
             raise ValueError("nothing is left to train: position() says so before")
-        return progress
+        return progress, self.position()
 
     def evaluate(self, temperature: float = 1.0, *, judged: bool = True) -> Measured:
         """The metrics of the generator as it is.
@@ -169,18 +171,20 @@ class Learner:
         No state is changed and no random number is used up: every draw has an address.
 
         Args:
-            parallel: units that are computed side by side; each gets two.
+            parallel: units that are computed side by side; each gets two, but no more than a step has.
         """
         state = self._trainer.state
         self._pool.publish(state.generator, state.discriminator, state.policy)
         spec = state.algorithm.rollouts(0)
-        size = min(2 * parallel * self.config.rollout.unit, len(self.data.train))
+        size = min(2 * parallel * self.config.rollout.unit, self.config.batch_size, len(self.data.train))
         real = self.data.train.select(slice(0, size))
         wanted = Request(size, real.source, real if spec.clamp else None)
         times = []
         for _ in range(3):
             started = time.perf_counter()
             self._pool.collect(spec, wanted, (self.config.seed, "trial"))
+            if state.device.type == "cuda":
+                torch.cuda.synchronize()
             times.append(time.perf_counter() - started)
         return min(times[1:]) / size
 
@@ -193,8 +197,13 @@ class Learner:
         """
         self._pool.close()
         self._pool = open_pool(self.config, self._trainer.state, placement, workers)
+        self._pool.greet()
         self._pool.refer(self._references)
-        self.begin()
+        self._trainer.change_pool(self._altered())
+
+    def _altered(self) -> Pool:
+        """The pool as the branch sees it."""
+        return AlteredPool(self._pool, self._alter) if self._alter else self._pool
 
     def close(self) -> None:
         """Ends what the pool runs."""

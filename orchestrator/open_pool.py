@@ -21,16 +21,17 @@ def open_pool(
     Args:
         workers: handles of rollout workers, where the placement is theirs.
     """
-    sizes = {"unit": config.rollout.unit, "sample_unit": config.rollout.sample_unit}
+    unit, sample_unit = config.rollout.unit, config.rollout.sample_unit
     if placement == "workers":
         from workers.ray_pool import Limits, RayPool  # Ray is imported where it is used, and nowhere else
 
         limits = Limits(unit_deadline_s=config.rollout.unit_deadline_s, patience_s=config.cluster.patience_s)
-        return RayPool(workers, **sizes, limits=limits)
+        return RayPool(workers, unit=unit, sample_unit=sample_unit, limits=limits, device=state.device)
     return InProcessPool(
         state.generator,
         state.discriminator,
         threads=config.learner.threads,
+        unit=unit,
+        sample_unit=sample_unit,
         memory=config.rollout.memory_mb * 2**20,
-        **sizes,
     )

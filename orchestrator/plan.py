@@ -10,7 +10,7 @@ import torch
 from algorithms.types import Alphabet
 from orchestrator.config import RunConfig
 from orchestrator.data import load_data, shape
-from orchestrator.processes import cluster_address, device_here, needs
+from orchestrator.processes import check_placement, cluster_address, device_here, explained, needs
 from orchestrator.recipe import resolved
 from orchestrator.state import TrainState
 
@@ -22,7 +22,10 @@ def plan(config: RunConfig) -> dict[str, Any]:
 
     Raises:
         UserError: the data cannot be used.
+        PlacementError: the processes do not fit.
     """
+    with explained():
+        check_placement(config)
     alphabet, length, train = _data(config)
     state = TrainState.fresh(config, alphabet, length)
     parameters = {name: _count(net) for name, net in state.networks().items()}

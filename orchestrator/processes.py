@@ -26,17 +26,11 @@ from orchestrator.learner import Learner
 from orchestrator.open_pool import Placement
 from orchestrator.run_directory import RunDirectory
 from orchestrator.state import TrainState
-from workers.cluster import (
-    ActorHung,
-    ActorLost,
-    CannotPlace,
-    CannotReach,
-    Cluster,
-    Need,
-    assigned_device,
-    start_cluster,
-)
-from workers.failures import UnitFailed, WorkersLost, WrongWeights
+from workers.calls import ActorHung, ActorLost, Starting
+from workers.cluster import Cluster, assigned_device, start_cluster
+from workers.failures import MachinesFailed, UnitFailed, WrongWeights
+from workers.placement import CannotPlace, Need, own_node
+from workers.ray_environment import CannotReach, free_memory
 from workers.rollout import Networks
 from workers.worker import skeleton
 
@@ -70,7 +64,10 @@ def open_processes(
         PlacementError: it does not fit on this machine or cluster.
         ResumableError: a process died for good; what was committed is intact.
     """
-    with _explained(), ExitStack() as stack:
+    if config.init.run is not None:  # an actor's folder is another one
+        init = config.init.model_copy(update={"run": config.init.run.absolute()})
+        config = config.model_copy(update={"init": init})
+    with explained(), ExitStack() as stack:
         if config.on_ray:
             yield _actors(config, data, directory, say, warn, stack)
         else:
@@ -108,6 +105,11 @@ def _actors(
     placement: str = known or config.rollout.placement
     if not config.rollout.workers:
         placement = "learner"
+    elif known == "learner" and config.rollout.placement != "learner":
+        warn(
+            "this run chose rollouts by the learner when it began (placement.json): "
+            "the workers that are asked for are not used"
+        )
     wanted = needs(config, placement)
     asked = " and ".join(f"{need.count} {need.role}{'s' * (need.count > 1)}" for need in wanted.values())
     say(f"starting {asked} ...")
@@ -120,14 +122,20 @@ def _actors(
         )
     )
     need = wanted["learner"]
-    if config.learner.gpus == "auto" and cluster.gpus() >= 1:
+    others = sum(need.count * need.gpus for need in wanted.values())
+    if config.learner.gpus == "auto" and cluster.gpus() - others >= 1:
         need = replace(need, gpus=1)
     # on the controller's node: the run cannot outlive that one anyway, and the others may be reclaimed
-    handle = cluster.create(LearnerActor, config, data, need=need, near=True)[0]
+    learning = cluster.begin(LearnerActor, config, data, need=need, near=True)
+    rolling = _rollout_workers(config, data, cluster, wanted["worker"]) if "worker" in wanted else None
+    evaluating = (
+        cluster.begin(EvaluatorActor, config, data, need=wanted["evaluator"], near=True, max_restarts=3)
+        if "evaluator" in wanted
+        else None
+    )
+    (handle,) = cluster.ready(learning)
     learner = cast(Learner, cluster.stub(handle, "learner", deadline_s=config.learner.deadline_s))
-    workers: list[Any] = []
-    if "worker" in wanted:
-        workers = _rollout_workers(config, data, cluster, wanted["worker"])
+    workers = cluster.ready(rolling) if rolling is not None else []
     chosen: Placement = "workers" if workers else "learner"
     if placement == "auto":
         chosen, seconds = _fastest(config, learner, workers)
@@ -141,10 +149,11 @@ def _actors(
         "placed", placement=chosen, workers=len(workers) if chosen == "workers" else 0, learner=described
     )
     if not described["exact"]:
-        warn("the rollout workers differ in processor, torch or threads: results are not exact to the bit")
-    if not config.evaluation.actor:
+        found = "; ".join(described["rollouts"])
+        warn(f"rollouts are made by different classes of device ({found}): results are not exact to the bit")
+    if evaluating is None:
         return Processes(learner)
-    evaluator = cluster.create(EvaluatorActor, config, data, need=wanted["evaluator"], near=True)[0]
+    (evaluator,) = cluster.ready(evaluating)
     asked_later = cluster.stub(evaluator, "evaluator", deadline_s=config.learner.deadline_s)
     return Processes(learner, lambda folder, step: asked_later.later("evaluate", folder, step))
 
@@ -160,15 +169,16 @@ class EvaluatorActor(Evaluator):
     """The evaluator in a process of its own, on the device that Ray gave it."""
 
     def __init__(self, config: RunConfig, data: Dataset) -> None:
+        os.nice(10)  # training goes first
         super().__init__(config, data, assigned_device())
 
 
-def _rollout_workers(config: RunConfig, data: Dataset, cluster: Cluster, need: Need) -> list[Any]:
+def _rollout_workers(config: RunConfig, data: Dataset, cluster: Cluster, need: Need) -> Starting:
     from workers.ray_pool import RayRolloutWorker  # imports Ray
 
     state = TrainState.fresh(config, data.alphabet, data.length)
     networks = Networks(state.generator, copy.deepcopy(state.generator), state.discriminator)
-    return cluster.create(
+    return cluster.begin(
         RayRolloutWorker,
         skeleton(networks),
         config.rollout.memory_mb * 2**20,
@@ -190,6 +200,15 @@ def _fastest(
     return "learner", seconds
 
 
+def check_placement(config: RunConfig) -> None:
+    """Raises `CannotPlace` where it is certain, without starting anything, that the processes do not fit."""
+    if not config.on_ray:
+        device_here(config)
+    elif cluster_address(config) is None:
+        asked = list(needs(config, config.rollout.placement).values())
+        own_node(asked, config.cluster.store_mb, free_memory())
+
+
 def device_here(config: RunConfig) -> str:
     """The device of a learner in this process."""
     have = torch.cuda.device_count()
@@ -204,13 +223,13 @@ def device_here(config: RunConfig) -> str:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Gives the failures of processes their exit codes."""
     try:
         yield
     except (CannotPlace, CannotReach) as problem:
         raise PlacementError(str(problem)) from None
-    except (ActorLost, ActorHung, WorkersLost) as problem:
+    except (ActorLost, ActorHung, MachinesFailed) as problem:
         raise ResumableError(f"{problem}. What was committed is intact: `advseq resume` continues") from None
     except WrongWeights as problem:
         raise WeightsError(str(problem)) from None

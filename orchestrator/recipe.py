@@ -12,6 +12,7 @@ import json
 import tomllib
 import types
 import typing
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,31 @@ def load_resolved(file: Path) -> RunConfig:
             f"schema {SCHEMA}: use the version that started the run"
         )
     return validate(tree, str(file))
+
+
+ELSEWHERE = ("rollout.", "cluster.", "learner.deadline_s", "evaluation.actor")
+"""Settings that another attempt of a run may have otherwise: the same result, with other processes."""
+
+
+def elsewhere(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """The same run with other processes: overrides of settings on which no result depends.
+
+    Raises:
+        UserError: another setting, or no such one.
+    """
+    tree = config.model_dump(mode="json")
+    for override in overrides:
+        if not override.startswith(ELSEWHERE):
+            raise UserError(
+                f"override '{override}': a run goes on with the settings that it began with, but for those "
+                f"of its processes ({', '.join(ELSEWHERE)}). To change others, start a new run; init.run "
+                "takes over its networks"
+            )
+        _set(tree, override)
+    told = any(override.startswith("cluster.address=") for override in overrides)
+    if not told and not tree["rollout"]["workers"] and not tree["evaluation"]["actor"]:
+        tree["cluster"]["address"] = None  # nothing of this attempt would be there
+    return validate(tree, "resume")
 
 
 def resolved(config: RunConfig) -> Tree:

@@ -59,8 +59,8 @@ class ClusterConfig(Frozen):
     """The Ray cluster, if rollout.workers or evaluation.actor ask for one."""
 
     address: str | None = None
-    """HOST:PORT of a cluster to join, of which this machine is a node. Empty: RAY_ADDRESS, else a cluster of
-    our own on this machine, which ends with the run."""
+    """HOST:PORT of a cluster to join, of which this machine is a node; the run directory must be on a disk
+    that its nodes share. Empty: RAY_ADDRESS, else one of our own on this machine, which ends with the run."""
 
     store_mb: int = Field(256, ge=80)
     """Memory of the object store of our own cluster, in MiB."""

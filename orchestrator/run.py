@@ -15,7 +15,7 @@ which is written last. ``Run.resume`` finds whatever was committed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,10 +25,11 @@ from orchestrator.checkpoints import full_disk_explained
 from orchestrator.config import RunConfig
 from orchestrator.control_runs import ControlRuns
 from orchestrator.data import Dataset, load_data
-from orchestrator.errors import GuardError, UserError
+from orchestrator.errors import GuardError, ResumableError, UserError
 from orchestrator.processes import Processes, open_processes
 from orchestrator.progress import Progress
 from orchestrator.publication import Publication
+from orchestrator.recipe import elsewhere
 from orchestrator.report import draw_pictures
 from orchestrator.run_directory import RunDirectory
 from orchestrator.sampling import export
@@ -43,13 +44,6 @@ Metrics = dict[str, float]
 
 def _silent(_: str) -> None:
     """Says nothing."""
-
-
-def elsewhere(config: RunConfig, workers: int | None, address: str | None) -> RunConfig:
-    """The same run with other processes."""
-    rollout = config.rollout if workers is None else config.rollout.model_copy(update={"workers": workers})
-    cluster = config.cluster if address is None else config.cluster.model_copy(update={"address": address})
-    return config.model_copy(update={"rollout": rollout, "cluster": cluster})
 
 
 class Run:
@@ -86,21 +80,20 @@ class Run:
         cls,
         path: Path,
         *,
-        workers: int | None = None,
-        address: str | None = None,
+        overrides: Sequence[str] = (),
         say: Say = _silent,
         warn: Say = _silent,
     ) -> Self:
         """A run that was interrupted or stopped, with the configuration that it was started with.
 
         Args:
-            workers, address: another number of rollout workers, another cluster; no result depends on them.
+            overrides: ``a.b=value`` of settings that no result depends on, such as ``rollout.workers=0``.
 
         Raises:
             UserError: there is no such run, it is being trained, or it has finished and MLflow has all of it.
         """
         directory, config = RunDirectory.open(path)
-        run = cls(elsewhere(config, workers, address), directory, say=say, warn=warn)
+        run = cls(elsewhere(config, overrides), directory, say=say, warn=warn)
         if run.finished and not run.publication.incomplete():
             raise UserError(
                 f"{path} has finished: there is nothing to resume. `advseq evaluate {path}` and "
@@ -135,7 +128,9 @@ class Run:
             status, reason = "stopped", "its consumer closed it"
             raise
         except BaseException as problem:
-            asked = isinstance(problem, KeyboardInterrupt | SystemExit)
+            asked = isinstance(problem, KeyboardInterrupt | SystemExit) or (
+                self._stop_requested and isinstance(problem, ResumableError)
+            )
             status = "stopped" if asked else "diverged" if isinstance(problem, GuardError) else "failed"
             reason = f"{type(problem).__name__}: {problem}"
             raise
@@ -158,6 +153,7 @@ class Run:
             self.directory.path,
             self.warn,
             evaluate_later=processes.evaluate_later,
+            show=self.publication.samples,
         )
         if (step := main.restore()) is None:
             if processes.learner.start_from():
@@ -166,10 +162,7 @@ class Run:
             self.say(f"continuing {self.directory.path} at step {step}")
             self.directory.event("resumed", step=step)
         self.publication.open(data.identity())
-        for progress in main.train(self._must_stop):
-            if progress.evaluated and (shown := main.samples_file(progress.evaluated)).is_file():
-                self.publication.samples(shown)
-            yield progress
+        yield from main.train(self._must_stop)
         controls: dict[str, Metrics] = {}
         curves: dict[str, list[Metrics]] = {}
         if not self._must_stop():

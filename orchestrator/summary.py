@@ -48,8 +48,7 @@ def summarize(
     lowest = min(
         (r for r in before if metric in r.metrics), key=lambda r: sign * r.metrics[metric], default=None
     )
-    records = list(main.journal.read())
-    seconds = sum(record.metrics.get("time/step", 0.0) for record in records)
+    seconds = [r.metrics["time/step"] for r in main.journal.read() if "time/step" in r.metrics]
     return {
         "recipe": config.recipe,
         "algorithm": config.algorithm.name,
@@ -66,7 +65,8 @@ def summarize(
         "signatures": {"eval/self_bleu": SELF_BLEU_SIGNATURE},
         "parameters_sha256": main.parameters_sha256,
         "wall_s": wall_s,
-        "throughput": {"steps_per_s": len(records) / seconds if seconds else 0.0},
+        "exact": main.device.get("exact", True),
+        "throughput": {"steps_per_s": len(seconds) / sum(seconds) if sum(seconds) else 0.0},
         "processor": processor(),
         "versions": versions(),
     }

@@ -214,6 +214,10 @@ class Trainer:
         """Whether there is a discriminator that has learned something by now."""
         return self.trains_discriminator and self.state.stage_name != "pretrain_generator"
 
+    def change_pool(self, pool: Pool) -> None:
+        """Has rollouts made by another pool from now on."""
+        self.pool, self._published = pool, False
+
     def publish(self) -> None:
         """Hands the networks as they are to the pool."""
         state = self.state

@@ -52,7 +52,8 @@ def runs_root(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Any]:
     """One Ray cluster of 8 slots, started by the first test that asks for it and shared by all that do."""
-    from workers.cluster import Need, start_cluster
+    from workers.cluster import start_cluster
+    from workers.placement import Need
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)  # actors find the toys

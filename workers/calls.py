@@ -9,7 +9,10 @@ import math
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+
+from workers.placement import Need
 
 Fetch: TypeAlias = Callable[[Any, float, str], Any]
 """Of a reference, the seconds to wait at most, and the actor's role: the answer. It raises what the method
@@ -53,7 +56,27 @@ class ActorHung(Exception):
         self.role, self.method, self.waited_s = role, method, waited_s
 
     def __str__(self) -> str:
-        return f"the {self.role} has not ended `{self.method}` after {self.waited_s:.0f} s"
+        told = f"the {self.role} has not ended `{self.method}` after {self.waited_s:.0f} s"
+        if self.method == "__init__":
+            told += ": if it is only slow to start (a cold disk, a busy machine), raise cluster.patience_s"
+        return told
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """Actors that are being made.
+
+    Attributes:
+        need: what they take.
+        actors: their handles.
+        answers: references to what each tells of its making.
+        room: whether there was room for all of them when they were begun.
+    """
+
+    need: Need
+    actors: list[Any]
+    answers: list[Any]
+    room: bool
 
 
 class Pending:

@@ -12,27 +12,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import workers.ray_environment as environment
-from workers import calls
-from workers.calls import SLICE_S, ActorHung, ActorLost, NotYet, Pending, Stub
-from workers.placement import CannotPlace, Need, Resources, no_room, obstacle, slots, this_machine
+from workers import calls, placement
+from workers.calls import SLICE_S, ActorHung, ActorLost, NotYet, Pending, Starting, Stub
+from workers.placement import CannotPlace, Need, Resources, fits_now, no_room, obstacle
 from workers.ray_environment import CannotReach
-
-__all__ = [
-    "ActorHung",
-    "ActorLost",
-    "CannotPlace",
-    "CannotReach",
-    "Cluster",
-    "Need",
-    "Pending",
-    "Stub",
-    "assigned_device",
-    "start_cluster",
-]
 
 
 def start_cluster(
@@ -65,8 +53,6 @@ def start_cluster(
     if ray is not None and ray.is_initialized():
         cluster = Cluster(address, borrowed=True, patience_s=patience_s)
     elif address == "local":
-        if (problem := obstacle(needs, this_machine(needs))) is not None:
-            raise CannotPlace(problem)
         cluster = _start(needs, store_mb, patience_s, keep_logs)
     else:
         cluster = _join(address, patience_s)
@@ -86,11 +72,13 @@ def _ray() -> Any:
 
 
 def _start(needs: Sequence[Need], store_mb: int, patience_s: float, keep_logs: bool) -> Cluster:
+    node = placement.own_node(needs, store_mb, environment.free_memory())
     environment.settle(own=True)
-    directory = environment.make_directory()
+    environment.remove_abandoned()
+    directory = environment.make_directory(keep=keep_logs)
     cluster = Cluster("local", directory=directory, patience_s=patience_s, keep_logs=keep_logs)
-    own = {"include_dashboard": False, "num_cpus": slots(needs), "_temp_dir": str(directory)}
-    _connect(cluster, environment.cannot_start, **own, object_store_memory=store_mb * 2**20)
+    own = {"num_cpus": node["CPU"], "num_gpus": node["GPU"], "object_store_memory": store_mb * 2**20}
+    _connect(cluster, environment.cannot_start, include_dashboard=False, _temp_dir=str(directory), **own)
     environment.protect_token()
     return cluster
 
@@ -106,19 +94,14 @@ def _join(address: str, patience_s: float) -> Cluster:
 
 def _connect(cluster: Cluster, explain: Callable[[Exception], CannotReach], **own: Any) -> None:
     try:
-        with environment.undisturbed():
+        with environment.undisturbed(), environment.apart(_ray()._private.services):
             _ray().init(address=cluster.address, log_to_driver=False, logging_level="ERROR", **own)
-        _print_deaths(False)
+        environment.print_deaths(_ray()._private.worker, False)
     except BaseException as problem:
         cluster.close()
         if isinstance(problem, Exception):
             raise explain(problem) from problem
         raise
-
-
-def _print_deaths(yes: bool) -> None:
-    """Whether Ray prints every death on standard output, which belongs to the program; it has no setting."""
-    _ray()._private.worker._worker_logs_enabled = yes
 
 
 class Cluster:
@@ -133,14 +116,7 @@ class Cluster:
         directory: Path | None = None,
         keep_logs: bool = False,
     ) -> None:
-        """
-        Args:
-            address: what was joined; "local" where it was started here.
-            patience_s: how long actors may take until they are placed and made.
-            borrowed: Ray was initialised by somebody else in this process, who will shut it down.
-            directory: of the cluster that was started here.
-            keep_logs: does not remove the folder.
-        """
+        """``borrowed``: Ray was initialised by somebody else in this process, who will shut it down."""
         self.address, self.patience_s, self.directory = address, patience_s, directory
         self._borrowed, self._keep_logs = borrowed, keep_logs
         self._actors: dict[Any, tuple[Need, Any]] = {}  # what each takes, and what it is made with
@@ -160,50 +136,63 @@ class Cluster:
     def create(
         self, made: type, *args: Any, need: Need, max_restarts: int = 0, near: bool = False
     ) -> list[Any]:
-        """``need.count`` actors of one class, each made with the same arguments, all ready.
+        """``need.count`` actors of one class, all ready: ``begin`` and ``ready``, see there."""
+        return self.ready(self.begin(made, *args, need=need, max_restarts=max_restarts, near=near))
+
+    def begin(
+        self, made: type, *args: Any, need: Need, max_restarts: int = 0, near: bool = False
+    ) -> Starting:
+        """Has ``need.count`` actors of one class made, each with the same arguments; waits for none of them.
 
         Args:
             made: a plain class; its name is the title of the processes.
             max_restarts: how often Ray starts a dead one again, without its state; -1: always.
-            near: on this process's own node, if there is room: that node must last anyway.
+            near: on this process's own node, if there is room now: that node must last anyway.
 
         Raises:
-            CannotPlace: there is no room, or others did not make room within the patience.
-            ActorHung: there is room, but a constructor did not end within the patience.
-            ActorLost: a process died.
-            Exception: what a constructor raised.
+            CannotPlace: there will never be room.
         """
         self.check([need])
-        room = need.fit(_ray().available_resources()) == need.count
+        waiting = [replace(one, count=1) for actor, (one, _) in self._actors.items() if not _placed(actor)]
+        room = fits_now([*waiting, need], _ray()._private.state.available_resources_per_node())
         options = {"num_cpus": need.cpus, "num_gpus": need.gpus, "max_restarts": max_restarts}
         if near:
-            strategies, here = _ray().util.scheduling_strategies, _ray().get_runtime_context().get_node_id()
-            options["scheduling_strategy"] = strategies.NodeAffinitySchedulingStrategy(here, soft=True)
-        remote = (
-            _ray().remote(calls.told(made, _arguments, _restarted)).options(**options, max_task_retries=0)
-        )
+            on, here = _ray().util.scheduling_strategies, _ray().get_runtime_context().get_node_id()
+            # without the last it would wait for a busy node, if need be for ever
+            affinity = on.NodeAffinitySchedulingStrategy(here, soft=True, _spill_on_unavailable=True)
+            options["scheduling_strategy"] = affinity
+        told = calls.told(made, _arguments, _restarted)
+        remote = _ray().remote(told).options(**options, max_task_retries=0)
         stored = _ray().put(args)
         # Ray forgets the arguments of a constructor that has run, and could not start the actor again
         # (issue 53727); a reference that it does not see is left to us to hold
         held = _ray().cloudpickle.dumps(stored)
-        actors: list[Any] = []
+        actors = [remote.remote(held) for _ in range(need.count)]
+        self._actors.update((actor, (need, stored)) for actor in actors)
+        return Starting(need, actors, [actor.tell_failure.remote() for actor in actors], room)
+
+    def ready(self, starting: Starting) -> list[Any]:
+        """Waits for actors that were begun, at most as long as the patience from now on.
+
+        Raises:
+            CannotPlace: others did not make room.
+            ActorHung: there is room, but a constructor did not end.
+            ActorLost: a process died.
+            Exception: what a constructor raised.
+        """
+        need, waiting, end_at = starting.need, starting.answers, time.monotonic() + self.patience_s
         try:
-            for _ in range(need.count):
-                actors.append(remote.remote(held))
-                self._actors[actors[-1]] = (need, stored)
-            waiting = [actor.tell_failure.remote() for actor in actors]
-            end_at = time.monotonic() + self.patience_s
             while waiting:
                 left = end_at - time.monotonic()
                 ready, waiting = _ray().wait(waiting, timeout=max(0.0, min(SLICE_S, left)))
                 for ref in ready:
                     Pending(ref, need.role, "__init__", None, _fetch).result()
                 if waiting and left <= 0:
-                    raise self._late(need, len(waiting), room)
+                    raise self._late(starting)
         except BaseException:
-            self.release(actors)
+            self.release(starting.actors)
             raise
-        return actors
+        return starting.actors
 
     def release(self, actors: Sequence[Any]) -> None:
         """Ends actors for good; those that are dead already are left alone."""
@@ -216,9 +205,10 @@ class Cluster:
         """The actor's methods as functions; a call waits for its result, at most ``deadline_s`` seconds."""
         return Stub(actor, role, deadline_s, _fetch)
 
-    def _late(self, need: Need, missing: int, room: bool) -> Exception:
+    def _late(self, starting: Starting) -> Exception:
         """Why actors are not ready: nobody made room, or, where there was room, they are slow or hang."""
-        if room:
+        need, missing = starting.need, sum(not _placed(actor) for actor in starting.actors)
+        if starting.room or not missing:
             return ActorHung(need.role, "__init__", self.patience_s)
         free, there = _ray().available_resources(), _ray().cluster_resources()
         return CannotPlace(no_room(need, missing, self.patience_s, free, there))
@@ -251,15 +241,25 @@ class Cluster:
         left = environment.processes_of(self.directory) if self.directory else []
         if (ray := sys.modules.get("ray")) is not None:
             ray.shutdown()
-            _print_deaths(True)
+            environment.print_deaths(ray._private.worker, True)
         environment.end(left)
         if self.directory and not self._keep_logs:
             environment.remove(self.directory)
 
 
 def assigned_device() -> str:
-    """Inside an actor: "cuda" where Ray assigned a GPU to it, else "cpu", whatever else is visible."""
-    return "cuda" if _ray().get_gpu_ids() else "cpu"
+    """Inside an actor: "cuda" where Ray assigned a GPU to it, else "cpu", whatever else is visible.
+
+    Raises:
+        CannotPlace: it assigned one that PyTorch cannot use there.
+    """
+    return placement.device(_ray().get_gpu_ids(), _ray().util.get_node_ip_address())
+
+
+def _placed(actor: Any) -> bool:
+    """Whether an actor has, or had, a process; until then it waits for room."""
+    told = _ray()._private.state.actors(actor._actor_id.hex())
+    return bool(told and (told["State"] == "DEAD" or told["Address"]["Port"]))
 
 
 def _arguments(held: bytes) -> tuple[Any, ...]:

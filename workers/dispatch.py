@@ -1,6 +1,7 @@
 """The units of one request: which wait, what each has been through, when one is given up.
 
-Machines that fail cost a unit nothing but time; a unit that fails wherever it is tried is at fault itself.
+Machines that fail cost a unit nothing but time, up to a limit; a unit that raises wherever it is tried is at
+fault itself.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from workers.failures import UnitFailed
+from workers.failures import UnitFailed, UnitLost
 from workers.messages import Result
 from workers.philox import Path
 from workers.rollout import Block
@@ -29,7 +30,7 @@ class Limits:
     """How long fewer than ``min_workers`` may be alive. A lost machine is only noticed after 20 s."""
 
     data_tries: int = 2
-    """How often a unit may raise, or make a worker hang, before it fails."""
+    """How often a unit may raise, or not be finished in time."""
 
     unit_tries: int = 6
     """How often a unit may be lost with its worker, with its result or with its weights."""
@@ -81,13 +82,14 @@ class Units:
         """A unit whose worker, result or weights were lost while it was at work.
 
         Raises:
-            UnitFailed: when that happens too often to be chance.
+            UnitLost: when that happens too often to be chance.
         """
         self._lost[unit] += 1
         if self._lost[unit] >= self._limits.unit_tries:
-            raise UnitFailed(
-                f"{self.name(unit)} was lost {self._lost[unit]} times, last: {reason}. If it kills its "
-                "workers (memory, a crash in native code), make it smaller (rollout.unit, rollout.memory_mb)"
+            raise UnitLost(
+                f"{self.name(unit)} was lost {self._lost[unit]} times, last: {reason}. Look at the nodes' "
+                "memory and logs; if the unit kills its workers, resume with a smaller rollout.unit, "
+                "rollout.sample_unit or rollout.memory_mb"
             )
         self.again(unit)
 
@@ -95,14 +97,15 @@ class Units:
         """A unit that a worker did not finish in time.
 
         Raises:
-            UnitFailed: when it has happened before.
+            UnitLost: when that happens ``data_tries`` times.
         """
         self._hung[unit] += 1
         if self._hung[unit] >= self._limits.data_tries:
-            raise UnitFailed(
+            raise UnitLost(
                 f"{self.name(unit)} was not finished {self._hung[unit]} times, the last time within "
                 f"{held:.0f} s (limit {self._limits.unit_deadline_s:g} s); its workers were killed. If it is "
-                "only slow, make units smaller (rollout.unit) or raise the limit"
+                "only slow, resume with a smaller rollout.unit or rollout.sample_unit, or a higher "
+                "rollout.unit_deadline_s"
             )
         self.again(unit)
 

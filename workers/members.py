@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import torch
 
 from workers.dispatch import Limits
 from workers.failures import WorkersLost
 from workers.ledger import Ledger
-from workers.messages import Description, DeviceClass
+from workers.messages import Description, DeviceClass, device_class
 
 PING_S = 0.2
 """Between two questions to a worker that does not answer."""
@@ -59,13 +61,16 @@ class Members:
     """All workers of a pool.
 
     Attributes:
-        classes: the device classes of those that have answered so far.
+        known: the device classes of all that have ever answered or computed; it never shrinks, since what
+            they computed stays.
     """
 
     def __init__(self, handles: Sequence[Any], limits: Limits, ledger: Ledger) -> None:
-        self.classes: set[DeviceClass] = set()
-        self._all = [Member(number, handle) for number, handle in enumerate(handles)]
+        self.known: set[DeviceClass] = set()
+        self._all: list[Member] = []
         self._limits, self._ledger = limits, ledger
+        for handle in handles:
+            self.add(handle)
         self._enough = time.monotonic()  # when there were enough workers last
 
     def __iter__(self) -> Iterator[Member]:
@@ -73,6 +78,30 @@ class Members:
 
     def ready(self) -> list[Member]:
         return [member for member in self._all if member.ready]
+
+    def add(self, handle: Any) -> None:
+        """One more worker; it begins silent."""
+        self._all.append(Member(len(self._all), handle))
+        self._ledger.total = len(self._all)
+
+    def awaited(self) -> bool:
+        """Whether one that is not gone for good has still to answer."""
+        return any(not (member.ready or member.gone) for member in self._all)
+
+    def few(self) -> bool:
+        """Whether fewer are alive than there must be."""
+        return len(self.ready()) < self._limits.min_workers
+
+    def classes(self, learner: torch.device) -> set[DeviceClass]:
+        """What must be one class for bits to be equal.
+
+        Where networks learn on the CPU, the in-process pool's counts beside those of workers on a CPU.
+        """
+        found = set(self.known)
+        if learner.type == "cpu":
+            own = device_class(learner, torch.float32, threads=1)
+            found |= {replace(own, dtype=one.dtype) for one in found if one.on_cpu}
+        return found
 
     def begin(self) -> None:
         """A new request: what one that was given up left behind gets its full time again."""
@@ -83,8 +112,9 @@ class Members:
     def answered(self, member: Member, description: Description) -> None:
         """A worker lives."""
         self.ran(member, description.node, description.pid, idle=False)
-        self.classes.add(description.device_class)
+        self.known.add(description.device_class)
         member.ready, member.ping, member.since = True, None, time.monotonic()
+        self._ledger.set_alive(len(self.ready()))
 
     def refused(self, member: Member, reason: str, *, gone: bool) -> None:
         """A worker did not answer whether it lives; if it is gone, it is never asked again."""
@@ -105,6 +135,7 @@ class Members:
         """A worker is dead, silent or killed: its calls, which nobody else has now."""
         member.ready, member.last, member.ping_at = False, reason, time.monotonic()
         self._count_loss(member)
+        self._ledger.set_alive(len(self.ready()))
         calls = list(member.calls.items())
         member.calls.clear()
         return calls
@@ -137,8 +168,8 @@ class Members:
                 f"{alive} of {len(self._all)} rollout workers are alive, wanted are at least {wanted}; "
                 f"{len(self._all) - left} are gone for good, and for an answer of the others "
                 f"{now - self._enough:.0f} s were waited (limit {patience:g} s). {told or 'None was given'}. "
-                "Look at the nodes' memory and logs, raise the budget of restarts or start more workers, "
-                "then resume"
+                "Look at the nodes' memory and logs, and resume with a higher rollout.worker_restarts "
+                "or a longer cluster.patience_s if they were only short"
             )
 
     def _count_loss(self, member: Member) -> None:

@@ -7,6 +7,8 @@ be sent would hide what went wrong.
 
 from __future__ import annotations
 
+import hashlib
+import platform
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,6 +21,8 @@ from workers.failures import PoolFailure
 from workers.philox import Path
 from workers.rollout import Block
 from workers.weights import Tag
+
+_CPU = "cpu "
 
 Arrays: TypeAlias = tuple[npt.NDArray[Any] | None, ...]
 """Tensors as they are sent; None where there is none."""
@@ -41,6 +45,16 @@ class DeviceClass:
     torch: str
     dtype: str
     threads: int
+
+    @property
+    def on_cpu(self) -> bool:
+        return self.device.startswith(_CPU)
+
+    def __str__(self) -> str:
+        """Short; the instruction sets, which are many, stand as the first and a hash of all."""
+        level, flags = self.capability.split(" ", 1)[0], hashlib.sha256(self.capability.encode()).hexdigest()
+        threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
+        return f"{self.device}, {level} ({flags[:8]}), torch {self.torch}, {self.dtype}, {threads}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,7 @@ class Result:
     Attributes:
         sequences, log_prob, scores, clamp: the fields of ``Rollouts``, as arrays.
         used: the weights that the worker held while it computed.
+        device_class: what it computed on.
         node, pid: the worker's process.
         compute_s, load_s: seconds of computing, and of fetching and loading weights before it.
         wait_s: seconds for which the worker had nothing to do before this unit.
@@ -104,6 +119,7 @@ class Result:
     scores: npt.NDArray[Any]
     clamp: int
     used: Wanted
+    device_class: DeviceClass
     node: str
     pid: int
     compute_s: float
@@ -131,6 +147,12 @@ class Failed:
     text: str
     node: str
     pid: int
+
+
+def device_class(device: torch.device, dtype: torch.dtype, threads: int) -> DeviceClass:
+    """The class of this process, where it computes on a device with so many CPU threads."""
+    build = f"{torch.__version__} {torch.version.cuda or 'cpu'}"
+    return DeviceClass(*_device_name(device), build, str(dtype).removeprefix("torch."), threads)
 
 
 def array_of(tensor: Tensor) -> npt.NDArray[Any]:
@@ -172,3 +194,14 @@ def _sequences(arrays: Arrays | None, device: torch.device | str) -> Sequences |
     return Sequences(
         _tensor(tokens, device), _tensor(lengths, device), _source(tuple(source) or None, device)
     )
+
+
+def _device_name(device: torch.device) -> tuple[str, str]:
+    """The name of what computes, and what it can."""
+    report: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    flags = sorted(name for name, has in report.items() if has is True)
+    capability = " ".join([torch.backends.cpu.get_cpu_capability(), *flags])
+    if device.type == "cpu":
+        return f"{_CPU}{report.get('cpu_name', platform.machine())}", capability
+    major, minor = torch.cuda.get_device_capability(device)
+    return torch.cuda.get_device_name(device), f"sm_{major}{minor} {capability}"

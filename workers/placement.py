@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 Resources: TypeAlias = Mapping[str, float]
 """Of a node or of a cluster: {"CPU": 8.0, "GPU": 1.0}; what is missing is zero."""
 
+ACTOR_MB: Final = 250
+"""Of an actor, in MiB, for its memory before it computes: measured 200 with torch imported."""
+RAY_MB: Final = 400
+"""Of Ray's own processes on a node, without the object store."""
 _ROUNDING: Final = 1e-6  # fractions of a GPU are sums of floats
 
 
@@ -59,12 +63,72 @@ def slots(needs: Sequence[Need]) -> int:
 
 def this_machine(needs: Sequence[Need]) -> dict[str, Resources]:
     """The one node of a cluster that is made for the needs; its GPUs are those that torch can use."""
-    gpus = 0
-    if any(need.gpus for need in needs):
-        import torch  # takes a second, and is not needed for CPUs
+    import torch  # takes a second
 
-        gpus = torch.cuda.device_count()
-    return {"this machine": {"CPU": slots(needs), "GPU": gpus}}
+    return {"this machine": {"CPU": slots(needs), "GPU": torch.cuda.device_count()}}
+
+
+def device(assigned: Sequence[Any], node: str) -> str:
+    """Where to compute with the GPUs that were assigned to this process: "cuda", or "cpu" without one.
+
+    Args:
+        node: this machine, as an error names it.
+
+    Raises:
+        CannotPlace: a GPU was assigned that PyTorch cannot use here; on the CPU it would only be held idle.
+    """
+    if not assigned:
+        return "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        raise CannotPlace(
+            f"Ray assigned a GPU on node {node}, but PyTorch {torch.__version__} there cannot use it: "
+            "install a CUDA build there, or set learner.gpus=0 and rollout.worker_gpus=0"
+        )
+    return "cuda"
+
+
+def too_much_memory(needs: Sequence[Need], store_mb: int, free_mb: float) -> str | None:
+    """Why this machine's memory does not hold a cluster made for the needs; None where it does.
+
+    The slots of such a cluster are made to fit; this is what limits their number.
+
+    Args:
+        store_mb, free_mb: the object store, and what is free on this machine, in MiB.
+    """
+    count, base = sum(need.count for need in needs), store_mb + RAY_MB
+    if not count or base + count * ACTOR_MB <= free_mb:
+        return None
+    most = max(needs, key=lambda need: need.count)
+    fit = max(0, math.floor((free_mb - base) / ACTOR_MB) - (count - most.count))
+    asked = " and ".join(need.named(need.count) for need in needs)
+    return (
+        f"cannot be placed: {asked} take about {ACTOR_MB} MiB of memory each, with {base} MiB for Ray and "
+        f"its object store {base + count * ACTOR_MB} MiB in all; this machine has {free_mb:.0f} MiB free: "
+        f"room for at most {most.named(fit)}; ask for fewer, or train in one process: --workers 0"
+    )
+
+
+def own_node(needs: Sequence[Need], store_mb: int, free_mb: float) -> Resources:
+    """The node of a cluster that this machine is to hold for the needs; memory is looked at first.
+
+    Raises:
+        CannotPlace: it cannot hold them.
+    """
+    if (problem := too_much_memory(needs, store_mb, free_mb)) is not None:
+        raise CannotPlace(problem)
+    nodes = this_machine(needs)
+    if (problem := obstacle(needs, nodes)) is not None:
+        raise CannotPlace(problem)
+    (node,) = nodes.values()
+    return node
+
+
+def fits_now(needs: Sequence[Need], free: Mapping[str, Resources]) -> bool:
+    """Whether all find room in what is free on each node, placed one after the other."""
+    gpus = sum(node.get("GPU", 0.0) for node in free.values())
+    return next(_advice(needs, free, gpus), None) is None
 
 
 def obstacle(needs: Sequence[Need], nodes: Mapping[str, Resources]) -> str | None:
@@ -119,5 +183,5 @@ def no_room(need: Need, missing: int, waited_s: float, free: Resources, there: R
     held = ", ".join(f"{free.get(kind, 0.0):g} of {there.get(kind, 0.0):g} {kind}" for kind in kinds)
     return (
         f"cannot be placed yet: asked for {need}, and after {waited_s:.0f} s {missing} of {need.count} still "
-        f"wait; free are {held}, others hold the rest: wait for them, or ask for fewer"
+        f"wait; free are {held}, others hold the rest: wait for them (cluster.patience_s), or ask for fewer"
     )

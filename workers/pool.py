@@ -20,9 +20,12 @@ from algorithms.bleu import References
 from algorithms.models.base import Discriminator, Generator
 from algorithms.types import Rollouts, RolloutSpec, Sequences, Source, join_sequences
 from workers.ledger import Ledger
+from workers.messages import device_class
 from workers.philox import Path
+from workers.process import alone
 from workers.rollout import Block, Networks, rollout
 from workers.weights import NETWORKS, Publications, Tag, load
+from workers.worker import clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,20 @@ class Pool(Protocol):
 
     @property
     def exact(self) -> bool:
-        """Whether everyone who computes units computes equal bits."""
+        """Whether everyone who computes units computes equal bits, as far as is known; see ``greet``."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Every class of device that counts for ``exact``, in words; one where that is true."""
+        ...
+
+    def greet(self) -> None:
+        """Waits, for a bounded time, until everyone who computes units has told its class of device.
+
+        Raises:
+            MachinesFailed: where too few have; see ``workers.failures``.
+        """
         ...
 
     def publish(self, generator: Generator, discriminator: Discriminator, policy: Generator | None) -> None:
@@ -93,6 +109,13 @@ def blocks(request: Request, samples: int, unit: int) -> list[Block]:
     return pieces
 
 
+def placed(block: Block, device: torch.device) -> Block:
+    """The unit with its tensors on a device; what is there already is not copied."""
+    source = None if block.source is None else block.source.to(device)
+    real = None if block.real is None else block.real.to(device)
+    return Block(block.first, block.count, source, real)
+
+
 def merge(parts: Sequence[Rollouts]) -> Rollouts:
     """One rollout from those of consecutive units, in the order given."""
     return Rollouts(
@@ -130,26 +153,34 @@ class InProcessPool:
         self._unit, self._sample_unit, self._memory = unit, sample_unit, memory
         copies = (copy.deepcopy(generator), copy.deepcopy(generator), copy.deepcopy(discriminator))
         self._networks = Networks(*copies).eval()
+        self._device = next(generator.parameters()).device
         self._references: References | None = None
         self._publications = Publications()
         self._tags = {network: Tag(0, "") for network in NETWORKS}  # until something is published
         self._ledger = Ledger(threads)
         self._ledger.set_alive(threads)
-        before = torch.get_num_threads()
         self._executor = ThreadPoolExecutor(
             threads, "rollout", initializer=torch.set_num_threads, initargs=(1,)
         )
-        # the first task of each thread runs its initializer; afterwards this thread's own number is set again
-        gate = threading.Barrier(threads + 1)
-        waiting = [self._executor.submit(gate.wait) for _ in range(threads)]
-        gate.wait()
-        for task in waiting:
-            task.result()
-        torch.set_num_threads(before)
+        # every thread runs its initializer now, and not at the side of the learner later
+        with alone():
+            gate = threading.Barrier(threads + 1)
+            waiting = [self._executor.submit(gate.wait) for _ in range(threads)]
+            gate.wait()
+            for task in waiting:
+                task.result()
 
     @property
     def exact(self) -> bool:
         return True
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        dtype = next(self._networks.generator.parameters()).dtype
+        return (str(device_class(self._device, dtype, 1)),)
+
+    def greet(self) -> None:
+        """Threads need not be asked."""
 
     def publish(self, generator: Generator, discriminator: Discriminator, policy: Generator | None) -> None:
         started, size = time.perf_counter(), 0
@@ -165,7 +196,7 @@ class InProcessPool:
     def collect(self, spec: RolloutSpec, request: Request, path: Path) -> Rollouts:
         unit = self._unit if spec.completions else self._sample_unit
         work = blocks(request, spec.samples, unit)
-        with self._ledger.collecting():
+        with self._ledger.collecting(), alone():
             tasks = [self._executor.submit(self._one, spec, block, path, request) for block in work]
             try:
                 parts = []
@@ -185,17 +216,17 @@ class InProcessPool:
         self, spec: RolloutSpec, block: Block, path: Path, request: Request
     ) -> tuple[Rollouts, float, dict[str, Tag]]:
         """A unit, its seconds, and the weights that it was computed with."""
-        started, used = time.perf_counter(), self._tags
+        started, used = clock(self._device), self._tags
         made = rollout(
             self._networks,
             spec,
-            block,
+            placed(block, self._device),
             path,
             references=self._references,
             memory=self._memory,
             temperature=request.temperature,
         )
-        return made, time.perf_counter() - started, used
+        return made, clock(self._device) - started, used
 
     def close(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)

@@ -5,7 +5,9 @@ Nothing here imports Ray, since most of it has to happen before that.
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import math
 import os
 import shutil
 import signal
@@ -16,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -37,6 +39,9 @@ _OF_OUR_OWN: Final = {
 }
 _LONGEST_BASE: Final = 24
 """A socket's path has 107 characters, of which Ray takes about 66 and the name of our folder 16."""
+_PREFIX, _OWNER = "advseq-", "owner"
+_locks: dict[Path, int] = {}
+"""Open files that mark the folders of this process; closing one gives up its lock."""
 _GRACE_S: Final = 5.0
 """How long processes may take to end by themselves."""
 
@@ -82,12 +87,116 @@ def undisturbed() -> Iterator[None]:
         raise SystemExit(128 + signal.SIGTERM)
 
 
-def make_directory() -> Path:
-    """A folder for Ray's sockets and logs, with a path that is short enough."""
+@contextmanager
+def apart(services: Any) -> Iterator[None]:
+    """While Ray starts: each of its processes gets a session of its own.
+
+    Then a signal to the process group (GNU timeout, a shell, a terminal that closes) ends the work in order,
+    with its actors still there; Ray's processes end with the one that started them all the same, for the
+    kernel sees to that.
+
+    Args:
+        services: the module of Ray that starts processes; it offers no setting for this.
+    """
+    plain: Any = services.ConsolePopen
+
+    class Apart(plain):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs, start_new_session=True)
+
+    services.ConsolePopen = Apart
+    try:
+        yield
+    finally:
+        services.ConsolePopen = plain
+
+
+def print_deaths(worker: Any, yes: bool) -> None:
+    """Whether Ray prints every death on standard output, which belongs to the program; it has no setting.
+
+    Args:
+        worker: the module of Ray that prints.
+    """
+    worker._worker_logs_enabled = yes
+
+
+def _base() -> Path:
     base = tempfile.gettempdir()
-    if len(base) > _LONGEST_BASE and Path("/tmp").is_dir():
-        base = "/tmp"
-    return Path(tempfile.mkdtemp(prefix="advseq-", dir=base))
+    return Path("/tmp" if len(base) > _LONGEST_BASE and Path("/tmp").is_dir() else base)
+
+
+def make_directory(*, keep: bool = False) -> Path:
+    """A folder for Ray's sockets and logs, with a path that is short enough.
+
+    It holds a file with this process's id, which is locked as long as the process lives: so others can tell
+    that it is in use, whatever the clock or the container.
+
+    Args:
+        keep: nobody may remove it later; it has no such file.
+    """
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_base()))
+    if not keep:
+        new = directory / f"{_OWNER}.new"
+        descriptor = os.open(new, os.O_CREAT | os.O_RDWR, 0o600)  # closed in programs that are started
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # a file system without locks: then nobody can lock it, or removes it
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _locks[directory] = descriptor
+        new.rename(directory / _OWNER)  # nobody sees it unlocked
+    return directory
+
+
+def remove_abandoned() -> None:
+    """Removes this user's folders whose owner was killed, and could not remove them itself."""
+    for directory in _base().glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # there is no such file, it is locked, or somebody else is faster
+            if directory.is_symlink() or directory.stat().st_uid != os.getuid():
+                continue
+            descriptor = os.open(directory / _OWNER, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(directory, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+
+
+def free_memory(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+    """Memory that this process may still take, in MiB: of the machine, and of the control groups it is in.
+
+    Args:
+        cgroups: where control groups are mounted (version 1 or 2).
+        own: the file that names those of this process.
+    """
+    free = float(psutil.virtual_memory().available)
+    with suppress(OSError):  # no Linux
+        for line in own.read_text().splitlines():
+            _, controllers, name = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            names = (
+                ("max", "current", "") if not controllers else ("limit_in_bytes", "usage_in_bytes", "total_")
+            )
+            mount = cgroups / "memory" if controllers else cgroups
+            group = mount / name.strip("/")
+            for folder in (group, *group.parents):  # a limit holds for all below
+                free = min(free, _free_in(folder, *names))
+                if folder == mount:
+                    break
+    return free / 2**20
+
+
+def _free_in(group: Path, limit: str, usage: str, total: str) -> float:
+    """Of a control group, in bytes; files that are only cached make room when it is needed."""
+    try:
+        most, used = ((group / f"memory.{name}").read_text().strip() for name in (limit, usage))
+        if not most.isdecimal():
+            return math.inf
+        rows = (line.split() for line in (group / "memory.stat").read_text().splitlines())
+        stat = {name: int(value) for name, value in rows}
+        cached = stat.get(f"{total}inactive_file", 0) + stat.get(f"{total}active_file", 0)
+        return max(0, int(most) - max(0, int(used) - cached))
+    except (OSError, ValueError):  # the topmost has no limit; in a container, the names are those outside
+        return math.inf
 
 
 def protect_token() -> None:
@@ -154,6 +263,8 @@ def end(processes: list[psutil.Process], *, grace_s: float = _GRACE_S) -> None:
 def remove(directory: Path) -> None:
     """Removes the folder; what cannot be removed stays."""
     shutil.rmtree(directory, ignore_errors=True)
+    if (descriptor := _locks.pop(directory, None)) is not None:
+        os.close(descriptor)
 
 
 def _first_line(problem: BaseException) -> str:

@@ -8,31 +8,26 @@ what it lacks. Since results merge in unit order, neither the number of workers 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self, TypeAlias
 
 import ray
 import torch
-from ray.exceptions import (
-    ActorUnavailableError,
-    GetTimeoutError,
-    ObjectLostError,
-    RayActorError,
-    RayError,
-    RayTaskError,
-)
+from ray import exceptions
 
 from algorithms.bleu import References
 from algorithms.models.base import Discriminator, Generator
 from algorithms.types import Rollouts, RolloutSpec
 from workers.dispatch import Limits, Units
-from workers.failures import WeightsLost, WrongWeights
+from workers.failures import PoolLost, WeightsLost, brief
 from workers.ledger import Ledger
 from workers.members import PING_S, Call, Member, Members
-from workers.messages import Description, DeviceClass, Failed, Result, Task, Wanted
+from workers.messages import Description, Failed, Result, Task, Wanted
 from workers.philox import Path
 from workers.pool import Request, blocks, merge
 from workers.rollout import Networks
+from workers.settlement import Settlement
 from workers.store import Parcels, Store
 from workers.worker import RolloutWorker
 
@@ -42,7 +37,16 @@ Handle: TypeAlias = Any
 """A Ray actor of ``RayRolloutWorker``."""
 
 SLICE_S = 1.0
-"""The longest wait that nothing interrupts."""
+"""The longest wait for content that is on its way."""
+
+WATCH_S = 0.2
+"""Between two looks at all workers."""
+
+ADVICE: dict[type[Exception], str] = {
+    exceptions.ObjectStoreFullError: "Its store is full: resume with a larger cluster.store_mb",
+    exceptions.OutOfDiskError: "Make room on the disk that Ray moves objects to",
+}
+OTHER_ADVICE = "Look at this machine's memory and at Ray's logs"
 
 
 class RayRolloutWorker(RolloutWorker):
@@ -62,26 +66,17 @@ class RayRolloutWorker(RolloutWorker):
             fetch_s: seconds that fetching may take.
         """
         try:
-            self._fetch(task.wanted, parcels, fetch_s)
-        except (ObjectLostError, GetTimeoutError) as error:
+            if missing := self.missing(task.wanted):
+                started = time.perf_counter()
+                fetched = ray.get([parcels[name][0] for name in missing], timeout=fetch_s)
+                self.spent_fetching(time.perf_counter() - started)
+                for name, content in zip(missing, fetched, strict=True):
+                    self.take(name, content, task.wanted)
+        except (exceptions.ObjectLostError, exceptions.GetTimeoutError) as error:
             return self.failed(WeightsLost(f"weights were not to be had within {fetch_s:g} s: {error}"))
         except Exception as error:
             return self.failed(error)
         return self.attempt(task)
-
-    def _fetch(self, wanted: Wanted, parcels: Parcels, fetch_s: float) -> None:
-        missing = self.missing(wanted)
-        if not missing:
-            return
-        started = time.perf_counter()
-        fetched = ray.get([parcels[name][0] for name in missing], timeout=fetch_s)
-        self.spent_fetching(time.perf_counter() - started)
-        for name, content in zip(missing, fetched, strict=True):
-            if name == "references":
-                assert wanted.references is not None
-                self.refer(wanted.references, content)
-            else:
-                self.load(name, content)
 
 
 class RayPool:
@@ -92,13 +87,20 @@ class RayPool:
     """
 
     def __init__(
-        self, workers: Sequence[Handle], *, unit: int, sample_unit: int, limits: Limits | None = None
+        self,
+        workers: Sequence[Handle],
+        *,
+        unit: int,
+        sample_unit: int,
+        limits: Limits | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         """
         Args:
             workers: handles of ``RayRolloutWorker`` actors; their owner keeps, restarts and ends them.
             unit: sequences per unit where prefixes are completed.
             sample_unit: sequences per unit where they are only sampled.
+            device: where networks learn, until some are published.
         """
         self.limits = limits or Limits()
         self._unit, self._sample_unit = unit, sample_unit
@@ -106,48 +108,79 @@ class RayPool:
         self._members = Members(workers, self.limits, self._ledger)
         self._callers: dict[Any, Member] = {}  # whose answer a reference will be, pings included
         self._store = Store(ray.put)
-        self._device = torch.device("cpu")
-        self._request = self._weights_lost = 0
-        self._ping()
+        self._device = torch.device(device)
+        self._request, self._watched = 0, 0.0
+        with _served("workers were asked who they are"):
+            self._ping()
 
     @property
-    def classes(self) -> frozenset[DeviceClass]:
-        """The device classes of the workers that have answered so far."""
-        return frozenset(self._members.classes)
+    def classes(self) -> tuple[str, ...]:
+        """Those of all workers that have answered, and this process's own where both compute on a CPU."""
+        return tuple(sorted(map(str, self._members.classes(self._device))))
 
     @property
     def exact(self) -> bool:
-        """Whether all workers that have answered compute equal bits."""
-        return len(self._members.classes) <= 1
+        """Whether all workers that have answered compute equal bits; once it is false, it stays so.
+
+        Where networks learn on the CPU, units are also to be those of the in-process pool here.
+        """
+        return len(self._members.classes(self._device)) <= 1
+
+    def add(self, worker: Handle) -> None:
+        """One worker more, between two requests."""
+        with _served("a worker was added"):
+            self._members.add(worker)
+            self._ping()
+
+    def greet(self) -> None:
+        """Waits until every worker has answered once or is gone for good, at most for the patience.
+
+        Raises:
+            WorkersLost: where fewer than ``min_workers`` have answered then.
+            PoolLost: where Ray fails in this process.
+        """
+        with _served("workers were asked who they are"):
+            nothing = self._begin(Units([], (), self.limits), None)
+            until = time.monotonic() + self.limits.patience_s
+            # where too few have answered, the watch ends it
+            while self._members.awaited() and (time.monotonic() < until or self._members.few()):
+                self._receive(nothing)
+                self._watch(nothing)
+            self._members.check()
 
     def publish(self, generator: Generator, discriminator: Discriminator, policy: Generator | None) -> None:
+        """Puts what is new into the cluster's store.
+
+        Raises:
+            PoolLost: where Ray fails in this process, for instance since its store is full.
+        """
         started = time.perf_counter()
         self._device = next(generator.parameters()).device
-        tags, size = self._store.publish(generator, discriminator, policy)
+        with _served("weights were published"):
+            tags, size = self._store.publish(generator, discriminator, policy)
         self._ledger.published(time.perf_counter() - started, tags, size)
 
     def refer(self, references: References | None) -> None:
-        self._store.refer(references)
+        with _served("references were published"):
+            self._store.refer(references)
 
     def collect(self, spec: RolloutSpec, request: Request, path: Path) -> Rollouts:
         """The rollouts of a request, on the device of the published generator.
 
         Raises:
-            WrongWeights, WeightsLost, UnitFailed, WorkersLost: see ``workers.failures``.
+            MachinesFailed, UnitFailed, WrongWeights: see ``workers.failures``.
             ValueError: before the first publication.
         """
         wanted = self._store.wanted()
         size = self._unit if spec.completions else self._sample_unit
         units = Units(blocks(request, spec.samples, size), path, self.limits)
-        self._request += 1
-        self._weights_lost = 0
-        with self._ledger.collecting():
-            self._members.begin()
+        with self._ledger.collecting(), _served("rollouts were collected"):
+            settlement = self._begin(units, wanted)
             try:
                 while not units.finished:
-                    self._feed(units, spec, request, wanted)
-                    self._receive(units, wanted)
-                    self._watch(units)
+                    self._feed(settlement, spec, request, wanted)
+                    self._receive(settlement)
+                    self._watch(settlement)
             finally:
                 self._ledger.retries += units.retries
             return merge([result.rollouts(self._device) for result in units.results])
@@ -166,106 +199,73 @@ class RayPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _feed(self, units: Units, spec: RolloutSpec, request: Request, wanted: Wanted) -> None:
-        """Gives waiting units to workers with room, one each before anyone gets a second."""
-        ready = self._members.ready()
-        alive = [member.number for member in ready]
-        parcels = self._store.parcels()
-        for depth in range(self.limits.in_flight):
-            for member in ready:
-                unit = units.take(member.number, alive) if len(member.calls) <= depth else None
-                if unit is None:
-                    continue
-                task = Task.of(units.blocks[unit], spec, units.path, request.temperature, wanted)
-                if not member.calls:
-                    member.since = time.monotonic()
-                ref = member.handle.fetch_and_run.remote(task, parcels, self.limits.unit_deadline_s / 2)
-                member.calls[ref] = Call(self._request, unit, self._store.edition)
-                self._callers[ref] = member
+    def _begin(self, units: Units, wanted: Wanted | None) -> Settlement:
+        """A new request; answers to the one before mean nothing from now on."""
+        self._request += 1
+        self._watched = 0.0
+        self._members.begin()
+        return Settlement(self._request, units, wanted, self.limits, self._members, self._store, self._ledger)
 
-    def _receive(self, units: Units, wanted: Wanted) -> None:
-        """Waits for one answer, but no longer than a slice."""
+    def _feed(self, settlement: Settlement, spec: RolloutSpec, request: Request, wanted: Wanted) -> None:
+        """Gives waiting units to workers with room."""
+        units, parcels = settlement.units, self._store.parcels()
+        for member, unit in settlement.assignments():
+            task = Task.of(units.blocks[unit], spec, units.path, request.temperature, wanted)
+            if not member.calls:
+                member.since = time.monotonic()
+            ref = member.handle.fetch_and_run.remote(task, parcels, self.limits.unit_deadline_s / 2)
+            member.calls[ref] = Call(self._request, unit, self._store.edition)
+            self._callers[ref] = member
+
+    def _receive(self, settlement: Settlement) -> None:
+        """Waits for answers, but not for long, and takes all that are there."""
         if not self._callers:
             time.sleep(PING_S)
             return
-        answered, _ = ray.wait(
-            list(self._callers), num_returns=1, timeout=PING_S if self._members.silent() else SLICE_S
-        )
-        for ref in answered:
-            member, answer = self._callers[ref], _get(ref)
-            if isinstance(answer, GetTimeoutError):
-                continue  # its content is still on its way
-            del self._callers[ref]
+        refs = list(self._callers)
+        ready, others = ray.wait(refs, num_returns=1, timeout=WATCH_S)
+        if ready and others:
+            ready += ray.wait(others, num_returns=len(others), timeout=0)[0]
+        for ref, answer in zip(ready, answers(ready), strict=True):
+            if isinstance(answer, exceptions.GetTimeoutError) or ref not in self._callers:
+                continue  # its content is still on its way, or its worker was lost a moment ago
+            member = self._callers.pop(ref)
             if ref == member.ping:
-                self._greet(member, answer)
-            elif isinstance(answer, RayActorError) and not isinstance(answer, RayTaskError):
-                self._lose(member, units, _brief(answer))
+                self._heard(member, answer)
+            elif isinstance(answer, exceptions.RayActorError) and not isinstance(
+                answer, exceptions.RayTaskError
+            ):
+                self._lose(member, settlement, brief(answer))
             else:
                 call = member.calls.pop(ref)
                 member.since = time.monotonic()
-                if call.request == self._request:  # else nobody waits for it any more
-                    self._settle(member, call, answer, units, wanted)
+                if isinstance(answer, exceptions.RayTaskError):
+                    settlement.raised(member, call, str(answer))
+                else:
+                    settlement.answered(member, call, answer)
 
-    def _settle(self, member: Member, call: Call, answer: object, units: Units, wanted: Wanted) -> None:
-        """What an answer means for its unit."""
-        if isinstance(answer, Result | Failed):
-            self._members.ran(member, answer.node, answer.pid, idle=True)
-        if isinstance(answer, Result) and answer.used == wanted:
-            self._ledger.unit(answer.compute_s, answer.load_s, answer.used.tags())
-            units.done(call.unit, answer)
-        elif isinstance(answer, Result):
-            self._ledger.dropped += 1
-            units.lost(call.unit, f"its result was made with {answer.used}, wanted was {wanted}")
-        elif isinstance(answer, Failed) and isinstance(answer.error, WrongWeights):
-            self._ledger.mismatches += 1
-            raise answer.error
-        elif isinstance(answer, Failed) and isinstance(answer.error, WeightsLost):
-            self._put_again(call, answer.error)
-            units.again(call.unit)
-        elif isinstance(answer, Failed | RayTaskError):
-            units.raised(call.unit, member.number, answer.text if isinstance(answer, Failed) else str(answer))
-        else:
-            units.lost(call.unit, _brief(answer))
-
-    def _put_again(self, call: Call, error: WeightsLost) -> None:
-        if call.edition < self._store.edition:
-            return  # that was noticed by another unit
-        self._weights_lost += 1
-        if self._weights_lost > self.limits.data_tries:
-            raise WeightsLost(
-                f"the published weights were lost {self._weights_lost} times in one request, last: {error}. "
-                "Look at the nodes and at the size of the object store, then resume"
-            )
-        self._store.put_again()
-
-    def _greet(self, member: Member, answer: object) -> None:
+    def _heard(self, member: Member, answer: object) -> None:
         """The answer of a worker that was asked whether it lives."""
         if isinstance(answer, Description):
             self._members.answered(member, answer)
         else:  # being restarted, or its node is silent: it may come back; any other answer is its last
-            back = isinstance(answer, ActorUnavailableError | ObjectLostError)
-            self._members.refused(member, _brief(answer), gone=not back)
+            back = isinstance(answer, exceptions.ActorUnavailableError | exceptions.ObjectLostError)
+            self._members.refused(member, brief(answer), gone=not back)
 
-    def _lose(self, member: Member, units: Units, reason: str, held: float | None = None) -> None:
+    def _lose(self, member: Member, settlement: Settlement, reason: str, held: float | None = None) -> None:
         """A worker is dead, silent, or (``held`` for so many seconds) hung: its units go elsewhere."""
-        calls = self._members.lost(member, reason)
-        for ref, _ in calls:
+        for ref in settlement.lost(member, reason, held):
             self._callers.pop(ref, None)
-        for place, (_, call) in reversed(list(enumerate(calls))):  # to the front, the first one last
-            if call.request != self._request:
-                continue
-            if place:
-                units.again(call.unit)
-            elif held is not None:
-                units.hung(call.unit, held)
-            else:
-                units.lost(call.unit, reason)
 
-    def _watch(self, units: Units) -> None:
-        """Deadlines, pings, and whether enough workers are left."""
+    def _watch(self, settlement: Settlement) -> None:
+        """Deadlines, pings, and whether enough workers are left; now and then, since it asks every worker."""
+        now = time.monotonic()
+        if now - self._watched < WATCH_S:
+            return
+        self._watched = now
         for member, held in self._members.hanging():
             ray.kill(member.handle, no_restart=False)
-            self._lose(member, units, f"held a unit for {held:.0f} s and was killed", held)
+            self._lose(member, settlement, f"held a unit for {held:.0f} s and was killed", held)
         self._ping()
         self._members.check()
 
@@ -278,15 +278,21 @@ class RayPool:
                 self._callers[member.ping] = member
 
 
-def _get(ref: Any) -> object:
-    """The answer behind a reference that is ready; what Ray raises is an answer, too."""
+def answers(refs: Sequence[Any]) -> list[object]:
+    """What is behind references that are ready, in one go; what Ray raises is an answer, too."""
     try:
-        return ray.get(ref, timeout=SLICE_S)
-    except RayError as error:
-        return error
+        return list(ray.get(list(refs), timeout=SLICE_S))
+    except exceptions.RayError as error:  # of the first that failed
+        if len(refs) == 1:
+            return [error]
+    return [one for ref in refs for one in answers([ref])]
 
 
-def _brief(answer: object) -> str:
-    """What went wrong in a line: the first one of Ray's message, and the last, where a traceback ends."""
-    lines = [line.strip() for line in str(answer).splitlines() if line.strip()]
-    return f"{type(answer).__name__}: {' ... '.join(dict.fromkeys([*lines[:1], *lines[-1:]]))}"
+@contextmanager
+def _served(doing: str) -> Iterator[None]:
+    """Gives what Ray raises in this process, which is no answer of a worker, a type of ours."""
+    try:
+        yield
+    except exceptions.RayError as error:
+        advice = next((told for kind, told in ADVICE.items() if isinstance(error, kind)), OTHER_ADVICE)
+        raise PoolLost(f"Ray failed while {doing}: {brief(error)}. {advice}") from error

@@ -45,8 +45,10 @@ class Store:
             The current tag of each network, and the bytes that were put.
         """
         size = 0
-        for weights in self._publications.update(generator, discriminator, policy):
-            if self._keep(weights.network, weights.digest, weights):
+        self._publications.update(generator, discriminator, policy)
+        for network, weights in self._publications.latest.items():
+            kept = self._kept[network]  # asked, since an earlier put may have failed
+            if (not kept or kept[-1][0] != weights.digest) and self._keep(network, weights.digest, weights):
                 size += len(weights.buffer)
         return self._tags(), size
 

@@ -17,7 +17,16 @@ from torch import Tensor, nn
 
 from algorithms.bleu import References
 from workers.failures import PoolFailure
-from workers.messages import Description, DeviceClass, Failed, Result, Task, Wanted, array_of, sequence_arrays
+from workers.messages import (
+    Description,
+    Failed,
+    Result,
+    Task,
+    Wanted,
+    array_of,
+    device_class,
+    sequence_arrays,
+)
 from workers.process import settle
 from workers.rollout import Networks, rollout
 from workers.weights import NETWORKS, Tag, Weights, load
@@ -39,6 +48,7 @@ class RolloutWorker:
 
     Attributes:
         node: the machine, as messages name it.
+        device_class: what it computes on.
     """
 
     def __init__(self, networks: Networks, memory: int, device: torch.device | str = "cpu") -> None:
@@ -60,6 +70,8 @@ class RolloutWorker:
             network.to(self._device)
         self._networks = networks.eval()
         self._memory = memory
+        dtype = next(networks.generator.parameters()).dtype
+        self.device_class = device_class(self._device, dtype, torch.get_num_threads())
         self.node = platform.node()
         self._held: dict[str, Tag] = {}
         self._references: tuple[str, References] | None = None
@@ -67,12 +79,7 @@ class RolloutWorker:
 
     def describe(self) -> Description:
         """Who this worker is; also the sign that it lives."""
-        dtype = str(next(self._networks.generator.parameters()).dtype).removeprefix("torch.")
-        device_class = DeviceClass(
-            *_device_name(self._device), f"{torch.__version__} {torch.version.cuda or 'cpu'}", dtype,
-            torch.get_num_threads(),
-        )  # fmt: skip
-        return Description(device_class, os.getpid(), self.node)
+        return Description(self.device_class, os.getpid(), self.node)
 
     def missing(self, wanted: Wanted) -> list[str]:
         """Names of what must be loaded before such a unit: networks, and ``references``."""
@@ -96,11 +103,11 @@ class RolloutWorker:
         Raises:
             WrongWeights: where the network does not hold the weights afterwards.
         """
-        started = time.perf_counter()
+        started = clock(self._device)
         self._held.pop(network, None)  # until it is whole, it holds nothing
         load(getattr(self._networks, network), weights)
         self._held[network] = weights.tag
-        self._loading += time.perf_counter() - started
+        self._loading += clock(self._device) - started
 
     def spent_fetching(self, seconds: float) -> None:
         """Counts time that went by before ``load``."""
@@ -110,13 +117,25 @@ class RolloutWorker:
         """Replaces what scores compare with."""
         self._references = (digest, references)
 
+    def take(self, name: str, content: Weights | References, wanted: Wanted) -> None:
+        """Replaces one thing that was ``missing``.
+
+        Raises:
+            WrongWeights: as ``load`` does.
+        """
+        if isinstance(content, Weights):
+            self.load(name, content)
+        else:
+            assert wanted.references is not None
+            self.refer(wanted.references, content)
+
     def run(self, task: Task) -> Result:
         """One unit.
 
         Raises:
             ValueError: where weights that it wants were not loaded.
         """
-        started = time.perf_counter()
+        started = clock(self._device)
         wait, load_s = max(0.0, started - self._rested - self._loading), self._loading
         networks, used = self._choose(task.wanted)
         references = None
@@ -134,13 +153,14 @@ class RolloutWorker:
         sequences = sequence_arrays(made.sequences)
         assert sequences is not None
         log_prob, scores = array_of(made.log_prob), array_of(made.scores)
-        self._rested, self._loading = time.perf_counter(), 0.0
+        self._rested, self._loading = clock(self._device), 0.0
         return Result(
             sequences,
             log_prob,
             scores,
             made.clamp,
             used,
+            self.device_class,
             self.node,
             os.getpid(),
             self._rested - started,
@@ -189,12 +209,8 @@ def _tensors(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(), *module.buffers()]
 
 
-def _device_name(device: torch.device) -> tuple[str, str]:
-    """The name of what computes, and what it can."""
-    report: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    flags = sorted(name for name, has in report.items() if has is True)
-    capability = " ".join([torch.backends.cpu.get_cpu_capability(), *flags])
-    if device.type == "cpu":
-        return f"cpu {report.get('cpu_name', platform.machine())}", capability
-    major, minor = torch.cuda.get_device_capability(device)
-    return torch.cuda.get_device_name(device), f"sm_{major}{minor} {capability}"
+def clock(device: torch.device) -> float:
+    """Seconds, as ``time.perf_counter`` counts, once the device has done all that it was given."""
+    if device.type == "cuda":  # its work is only queued when a call returns
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -146,6 +146,14 @@ def test_a_wrong_call_is_explained(tmp_path: Path, arguments: list[str]):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_dry_run_says_what_cannot_be_placed(tmp_path: Path, workers: str):
+    result = advseq("train", "seqgan", "learner.gpus=64", "--workers", workers, "--dry-run", cwd=tmp_path)
+    assert result.returncode == 3
+    assert "64" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path):
     result = advseq("train", "seqgan", "--dry-run", "--json", cwd=tmp_path)
     planned = json.loads(result.stdout)

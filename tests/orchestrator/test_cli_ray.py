@@ -97,12 +97,18 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+    ("number", "code", "everyone"),
+    [
+        (signal.SIGINT, 130, True),
+        (signal.SIGTERM, 143, False),
+        (signal.SIGTERM, 143, True),
+        (signal.SIGKILL, -9, False),
+    ],
 )
-def test_a_signal_ends_everything(tmp_path: Path, number: signal.Signals, code: int):
+def test_a_signal_ends_everything(tmp_path: Path, number: signal.Signals, code: int, everyone: bool):
     command = Command("train", "seqgan", *TINY, "steps=100000", "--workers", "1", cwd=tmp_path)
     command.wait_for(tmp_path / "runs/it/metrics.jsonl", "adversarial")
-    if number == signal.SIGINT:  # a terminal sends it to everything in the foreground
+    if everyone:  # a terminal sends SIGINT to everything in the foreground, batch systems SIGTERM
         os.killpg(command.process.pid, number)
     else:
         command.process.send_signal(number)
@@ -110,11 +116,12 @@ def test_a_signal_ends_everything(tmp_path: Path, number: signal.Signals, code: 
     assert got == code, err
     assert "Traceback" not in err
     assert not command.left(30.0)
-    if number != signal.SIGKILL:
-        summary = json.loads((tmp_path / "runs/it/summary.json").read_text())
-        assert summary["status"] == "stopped"
-        last = json.loads((tmp_path / "runs/it/metrics.jsonl").read_text().splitlines()[-1])
-        assert (tmp_path / f"runs/it/checkpoints/step_{last['step']:06d}/manifest.json").is_file()
+    if number == signal.SIGKILL:
+        return
+    run = tmp_path / "runs/it"
+    assert json.loads((run / "summary.json").read_text())["status"] == "stopped"
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (run / f"checkpoints/step_{last['step']:06d}/manifest.json").is_file()
 
 
 def test_what_cannot_be_placed_is_exit_code_3(tmp_path: Path):

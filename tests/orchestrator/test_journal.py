@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import ResumableError
-from orchestrator.journal import Journal, Record
+from orchestrator.journal import Journal, Record, by_step, evaluates
 
 records = st.lists(
     st.tuples(
@@ -126,3 +126,24 @@ def test_a_disk_that_refuses_is_a_resumable_failure(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where the run directory should be")
     with pytest.raises(ResumableError, match="cannot write metrics"):
         Journal(tmp_path / "run" / "metrics.jsonl").append(0, "adversarial", {"a": 0.0})
+
+
+def test_records_behind_the_cut_may_stay(tmp_path: Path):
+    journal = Journal(tmp_path / "metrics.jsonl")
+    for step in (1, 2):
+        journal.append(step, "adversarial", {"loss/generator": float(step)})
+    cut = journal.offset
+    journal.append(2, "adversarial", {"eval/unique_rate": 0.5})
+    journal.append(3, "adversarial", {"loss/generator": 3.0})
+    late = [record for record in journal.read(cut) if evaluates(record)]
+    journal.truncate(cut, late)
+    kept = list(journal.read())
+    assert [(r.step, r.metrics) for r in kept] == [
+        (1, {"loss/generator": 1.0}), (2, {"loss/generator": 2.0}), (2, {"eval/unique_rate": 0.5})
+    ]  # fmt: skip
+    assert kept[-1].time == late[0].time
+    journal.append(3, "adversarial", {"loss/generator": 3.5})
+    assert [record.step for record in journal.read()] == [1, 2, 2, 3]
+    assert [record.metrics for record in by_step(journal.read())] == [
+        {"loss/generator": 1.0}, {"loss/generator": 2.0, "eval/unique_rate": 0.5}, {"loss/generator": 3.5}
+    ]  # fmt: skip

@@ -12,7 +12,7 @@ from algorithms.pg_bleu import PGBLEU
 from orchestrator.config import CONTROLS, SCHEMA, RunConfig
 from orchestrator.dotted import flatten
 from orchestrator.errors import UserError
-from orchestrator.recipe import known_keys, load, load_resolved, resolved, shipped
+from orchestrator.recipe import elsewhere, known_keys, load, load_resolved, resolved, shipped
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -120,3 +120,17 @@ def test_every_setting_has_a_meaning():
         "discriminator.name",
     } <= set(keys)
     assert [key for key, meaning in keys.items() if not meaning and not key.endswith(".name")] == []
+
+
+def test_another_attempt_may_have_other_processes_and_nothing_else():
+    config = load("seqgan", ["rollout.workers=2", "cluster.address=10.0.0.1:6379"])
+    assert elsewhere(config, []) == config
+    assert elsewhere(config, ["rollout.workers=7", "rollout.unit=3"]).rollout.workers == 7
+    assert elsewhere(config, ["rollout.workers=0"]).cluster.address is None  # nothing would be there
+    with pytest.raises(UserError, match=r"batch_size=3.*rollout\."):
+        elsewhere(config, ["batch_size=3"])
+    with pytest.raises(UserError, match=r"rollout\.workers = -1"):
+        elsewhere(config, ["rollout.workers=-1"])
+    alone = load("seqgan", [])
+    with pytest.raises(UserError, match="--workers"):
+        elsewhere(alone, ["cluster.address=10.0.0.1:6379"])

@@ -39,6 +39,8 @@ cluster = Cluster(initialize_head=True, head_node_args=dict(
     num_cpus=2, include_dashboard=False, _system_config=quick, **small))
 second = cluster.add_node(num_cpus=2, **small)
 cluster.wait_for_nodes()
+os.mkdir("elsewhere")
+os.chdir("elsewhere")  # the nodes were started in another folder than the controller
 try:
     run = Run.create(load("seqgan", [*sys.argv[1:], "run.directory=nodes", "rollout.workers=3",
                                      f"cluster.address={cluster.address}"]))
@@ -76,5 +78,5 @@ def test_a_node_that_is_lost_in_the_middle_of_a_step_changes_nothing(tmp_path: P
     assert disturbed == calm
     assert nodes == "1"
     assert int(deaths) >= 1
-    lines = (tmp_path / "nodes/nodes/events.jsonl").read_text().splitlines()
+    lines = (tmp_path / "elsewhere/nodes/nodes/events.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in lines][-1] == "finished"

@@ -174,7 +174,7 @@ def test_a_learner_that_dies_leaves_a_run_that_can_be_resumed(cluster: object, t
     assert run.summary["status"] == "failed"
     reached = list(Journal(run.directory.path / "metrics.jsonl").read())[-1].step
     went_on = 0
-    for progress in (resumed := Run.resume(run.directory.path, workers=0)):
+    for progress in (resumed := Run.resume(run.directory.path, overrides=["rollout.workers=0"])):
         went_on = progress.step
         if went_on == reached + 2:
             resumed.stop()

@@ -17,7 +17,7 @@ import torch
 from algorithms.models.lstm import LSTMGenerator
 from algorithms.models.text_cnn import TextCNN
 from algorithms.types import Alphabet, Rollouts, RolloutSpec
-from workers.messages import Description, Failed, Result, Task
+from workers.messages import Failed, Result, Task
 from workers.pool import InProcessPool, Request
 from workers.ray_pool import Limits, RayPool, RayRolloutWorker
 from workers.rollout import Networks
@@ -52,15 +52,12 @@ class Troubled(RayRolloutWorker):
         self.stopped: set[int] = set()
         self.build = ""
         self.stale = 0
+        self.own_class = self.device_class
 
     def trouble(self, **settings: Any) -> None:
         for name, value in settings.items():
             setattr(self, name, value)
-
-    def describe(self) -> Description:
-        told = super().describe()
-        device_class = dataclasses.replace(told.device_class, torch=told.device_class.torch + self.build)
-        return dataclasses.replace(told, device_class=device_class)
+        self.device_class = dataclasses.replace(self.own_class, torch=self.own_class.torch + self.build)
 
     def fetch_and_run(self, task: Task, parcels: Any, fetch_s: float) -> Result | Failed:
         time.sleep(self.delays.get(task.first, 0.0))

@@ -55,6 +55,13 @@ def test_a_deadline_names_who_and_what() -> None:
     assert call.done()
 
 
+def test_a_start_that_hangs_names_the_setting() -> None:
+    told = str(ActorHung("learner", "__init__", 60.0))
+    assert told.startswith("the learner has not ended `__init__` after 60 s: ")
+    assert "raise cluster.patience_s" in told
+    assert "cluster.patience_s" not in str(ActorHung("learner", "advance", 60.0))
+
+
 def test_an_answer_that_is_there_counts_after_the_deadline_too() -> None:
     call = pending(after(0, 7), deadline_s=0.0)
     assert call.result() == 7

@@ -17,7 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from workers.cluster import ActorHung, ActorLost, CannotPlace, Cluster, Need, assigned_device, start_cluster
+from workers.calls import ActorHung, ActorLost
+from workers.cluster import Cluster, assigned_device, start_cluster
+from workers.placement import CannotPlace, Need
 
 ROOT = Path(__file__).parents[2]
 WORKER = Need("rollout worker", cpus=1)
@@ -198,7 +200,7 @@ def test_what_a_constructor_raises_comes_out_as_it_was(cluster: Cluster):
 
 def test_a_constructor_that_does_not_end(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cluster, "patience_s", 1.5)
-    with pytest.raises(ActorHung, match="the learner has not ended `__init__`"):
+    with pytest.raises(ActorHung, match=r"the learner has not ended `__init__`.*cluster\.patience_s"):
         cluster.create(Slow, need=Need("learner"))
     assert eventually(lambda: cluster.describe()["free"].get("CPU") == 8)
 
@@ -269,6 +271,7 @@ try:
     with start_cluster(needs=[Need("rollout worker", 2, cpus=0.8)], store_mb=100) as cluster:
         actors = cluster.create(Toy, need=Need("rollout worker", 2, cpus=0.8), max_restarts=1)
         stubs = [cluster.stub(actor, "rollout worker") for actor in actors]
+        pids = [stub.pid()[0] for stub in stubs]
         family = [psutil.Process(), *psutil.Process().children(recursive=True)]
         sockets = [c for p in family for c in p.net_connections("tcp") if c.status == "LISTEN"]
         listening = {c.laddr.ip.removeprefix("::ffff:") for c in sockets}
@@ -279,6 +282,14 @@ try:
             time.sleep(0.3)
             os.killpg(0, signal.SIGINT)
             assert call.result() == 1.0 and received == ["INT"], received
+            # as GNU timeout or a shell does
+            call = stubs[0].later("sleep", 1.0)
+            time.sleep(0.3)
+            os.killpg(0, signal.SIGTERM)
+            assert call.result() == 1.0 and received == ["INT", "TERM"], received
+            time.sleep(1)
+            assert [stub.pid()[0] for stub in stubs] == pids
+            assert all(process.is_running() for process in family)
             os.kill(stubs[1].pid()[0], signal.SIGKILL)
             time.sleep(2)  # what Ray prints about it would come now
         told = cluster.describe() | {
@@ -342,6 +353,31 @@ def test_nothing_is_left_of_a_cluster_of_our_own(tmp_path: Path, how: str):
     shutil.rmtree(told["folder"], ignore_errors=True)  # who is killed leaves it
 
 
+def test_more_actors_than_memory_holds_are_refused_before_ray_starts(tmp_path: Path):
+    code = """
+import sys, time
+from workers.cluster import *
+started = time.monotonic()
+try:
+    start_cluster(needs=[Need("learner"), Need("rollout worker", 2_000_000)])
+except CannotPlace as refused:
+    print(refused)
+assert time.monotonic() - started < 1
+assert "ray" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=True,
+    )
+    assert "1 learner and 2000000 rollout workers take about 250 MiB" in done.stdout
+    assert "room for at most" in done.stdout
+    assert done.stderr == ""
+
+
 def test_gpus_that_the_machine_lacks_are_refused_before_ray_starts(tmp_path: Path):
     code = """
 import sys, time
@@ -375,6 +411,8 @@ from workers.cluster import *
 class Toy:
     def who(self):
         import ray
+        import torch
+        torch.cuda.is_available = lambda: True  # the GPU of this test is a name
         return os.getpid(), assigned_device(), ray.get_runtime_context().get_node_id()
 
 small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
@@ -393,12 +431,41 @@ with start_cluster(needs=needs) as cluster:
     assert cluster.gpus() == 0
     assert [device for _, device, _ in who] == ["cuda", "cpu", "cpu", "cpu"]
     assert len({node for _, _, node in who}) == 2
+    pids = [pid for pid, *_ in who]
 until = time.monotonic() + 20
-while any(psutil.pid_exists(pid) for pid, _, _ in who):
+while any(psutil.pid_exists(pid) for pid in pids):
     assert time.monotonic() < until
     time.sleep(0.1)
-with start_cluster(needs=needs) as cluster:  # it lives
+def free(cluster, cpus):
+    until = time.monotonic() + 20
+    while cluster.describe()["free"].get("CPU", 0) != cpus:
+        assert time.monotonic() < until, cluster.describe()["free"]
+        time.sleep(0.1)
+
+class Picky(Toy):
+    def __init__(self):
+        assigned_device()
+
+with start_cluster(needs=needs, patience_s=30) as cluster:  # it lives
     assert len(cluster.describe()["nodes"]) == 2, cluster.describe()
+    try:
+        cluster.create(Picky, need=Need("learner", gpus=1))
+    except CannotPlace as unusable:
+        print(unusable)
+    free(cluster, 4)
+    near = [cluster.create(Toy, need=Need("learner"), near=True)[0] for _ in range(4)]
+    where = [cluster.stub(actor, "learner").who()[2] for actor in near]
+    import ray
+    here = ray.get_runtime_context().get_node_id()
+    assert [node == here for node in where] == [True, True, False, False], where
+    free(cluster, 0)
+    cluster.release(near[1:3])  # one on each
+    free(cluster, 2)
+    cluster.patience_s = 3
+    try:  # two are free, but no node has both
+        cluster.create(Toy, need=Need("evaluator", cpus=2))
+    except CannotPlace as waited:
+        print(waited)
 try:
     start_cluster(needs=[Need("learner", cpus=3), Need("rollout worker", 64)])
 except CannotPlace as refused:
@@ -423,7 +490,10 @@ def test_a_cluster_of_two_nodes_is_joined_and_left_alone(tmp_path: Path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    refused, unreachable = done.stdout.splitlines()
+    unusable, waited, refused, unreachable = done.stdout.splitlines()
+    assert "Ray assigned a GPU on node 127.0.0.1, but PyTorch" in unusable
+    assert "set learner.gpus=0 and rollout.worker_gpus=0" in unusable
+    assert "after 3 s 1 of 1 still wait; free are 2 of 4 CPU" in waited
     assert "there is 4 CPU and 1 GPU on 2 nodes (127.0.0.1: 2 CPU" in refused
     assert "room for at most 0 learners of 3 CPU; room for at most 4 rollout workers of 1 CPU" in refused
     assert "could not join the Ray cluster at 127.0.0.1:" in unreachable

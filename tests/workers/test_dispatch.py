@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from workers.dispatch import Limits, Units
-from workers.failures import UnitFailed
+from workers.failures import MachinesFailed, UnitFailed, UnitLost
 from workers.rollout import Block
 
 LIMITS = Limits(data_tries=2, unit_tries=3)
@@ -46,11 +46,14 @@ def test_two_exceptions_name_the_unit_and_the_workers():
     assert str(e.value).endswith("Traceback: second")
 
 
-def test_a_unit_that_hangs_twice_fails():
+def test_a_unit_that_hangs_twice_is_given_up_and_the_machines_blamed():
     book = units()
     book.hung(2, 5.0)
-    with pytest.raises(UnitFailed, match=r"unit 3 of 3.*not finished 2 times"):
+    told = r"unit 3 of 3.*not finished 2 times.*resume with .*rollout\.unit_deadline_s"
+    with pytest.raises(UnitLost, match=told) as caught:
         book.hung(2, 5.0)
+    assert isinstance(caught.value, MachinesFailed)
+    assert not isinstance(caught.value, UnitFailed)
 
 
 def test_losses_are_forgiven_until_they_cannot_be_chance():
@@ -58,6 +61,9 @@ def test_losses_are_forgiven_until_they_cannot_be_chance():
     book.lost(0, "killed")
     book.lost(1, "killed")
     book.lost(0, "killed")
-    with pytest.raises(UnitFailed, match=r"unit 1 of 3.*lost 3 times, last: out of memory"):
+    with pytest.raises(
+        UnitLost, match=r"unit 1 of 3.*lost 3 times, last: out of memory.*rollout\.unit"
+    ) as caught:
         book.lost(0, "out of memory")
+    assert isinstance(caught.value, MachinesFailed)
     assert book.retries == 3

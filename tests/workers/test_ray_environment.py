@@ -49,6 +49,83 @@ def test_the_folder_leaves_room_for_the_names_of_sockets(
     assert not made.exists()
 
 
+DIES = """
+import os, signal, sys
+from workers.ray_environment import make_directory
+print(make_directory(keep=sys.argv[1:] == ["keep"]), flush=True)
+sys.stdin.read()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_the_folder_of_a_killed_process_is_removed_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as base:  # a short path
+        monkeypatch.setattr(tempfile, "tempdir", base)
+        foreign = Path(base, "advseq-foreign")  # of this name, but without the file
+        foreign.mkdir()
+        own = make_directory()
+        with subprocess.Popen(
+            [sys.executable, "-c", DIES, *["keep"] * keep],
+            env={**os.environ, "TMPDIR": base, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as other:
+            assert other.stdout is not None
+            theirs = Path(other.stdout.readline().strip())
+            assert theirs.parent == Path(base)
+            (theirs / "log").write_text("of Ray")
+            environment.remove_abandoned()
+            assert theirs.exists()  # its owner lives
+            other.communicate(timeout=30)
+        assert other.returncode == -signal.SIGKILL
+        environment.remove_abandoned()
+        assert theirs.exists() == keep
+        assert foreign.exists()
+        assert own.exists()
+        environment.remove(own)
+
+
+def test_a_program_that_is_started_does_not_keep_the_folder_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as base:
+        monkeypatch.setattr(tempfile, "tempdir", base)
+        made = make_directory()
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+            os.close(environment._locks.pop(made))  # as the end of this process does
+            environment.remove_abandoned()
+            assert not made.exists()
+            child.communicate(b"\n", timeout=30)
+
+
+def group(folder: Path, files: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / f"memory.{name}").write_text(text)
+
+
+def test_memory_is_what_the_tightest_control_group_leaves(tmp_path: Path) -> None:
+    own, mib = tmp_path / "own", 2**20
+    own.write_text("0::/job/step\n")
+    machine = psutil.virtual_memory().total / mib
+    two = tmp_path / "two"
+    group(two / "job" / "step", {"max": "max\n", "current": str(90 * mib), "stat": "inactive_file 0"})
+    assert 0 < environment.free_memory(two, own) <= machine
+    stat = f"anon 7\ninactive_file {20 * mib}\nactive_file {10 * mib}\n"
+    group(two / "job", {"max": f"{100 * mib}\n", "current": str(90 * mib), "stat": stat})
+    assert environment.free_memory(two, own) == 40
+    group(two / "job", {"current": str(150 * mib)})
+    assert environment.free_memory(two, own) == 0
+    one = tmp_path / "one"
+    own.write_text("9:cpu:/x\n4:memory:/elsewhere\n0::/\n")
+    stat = f"inactive_file 0\ntotal_inactive_file {mib}\ntotal_active_file 0\n"
+    group(one / "memory", {"limit_in_bytes": f"{50 * mib}", "usage_in_bytes": f"{30 * mib}", "stat": stat})
+    assert environment.free_memory(one, own) == 21
+    assert 0 < environment.free_memory(tmp_path / "none", tmp_path / "none") <= machine
+
+
 def test_an_address_is_tried_before_ray_is() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

@@ -30,8 +30,9 @@ from toys.troubled import (
     told_until,
 )
 from workers.failures import UnitFailed, WorkersLost, WrongWeights
+from workers.members import Members
 from workers.pool import InProcessPool, Request
-from workers.ray_pool import Limits, RayRolloutWorker
+from workers.ray_pool import WATCH_S, Limits, RayPool, RayRolloutWorker, answers
 from workers.rollout import Networks
 from workers.weights import Weights, pack
 
@@ -167,6 +168,68 @@ def test_different_device_classes_are_told(workers, expected):
         told_until(p, "fault/workers_alive", 2)
         assert not p.exact
         assert len(p.classes) == 2
+
+
+def test_greeting_waits_for_everyone(workers):
+    ray.get(workers[1].trouble.remote(build=" another build"), timeout=60)
+    with pool(workers, publish=False) as p:
+        p.greet()
+        assert not p.exact
+        assert any("another build" in one for one in p.classes)
+        assert p.report()["fault/workers_alive"] == 4
+
+
+def test_one_worker_of_another_class_than_the_learners_cpu_is_told(workers):
+    ray.get(workers[0].trouble.remote(build=" another build"), timeout=60)
+    sizes = {"unit": 3, "sample_unit": 5}
+    with RayPool(workers[:1], **sizes) as on_cpu, RayPool(workers[:1], **sizes, device="cuda") as on_gpu:
+        for p in (on_cpu, on_gpu):
+            p.greet()
+        assert (on_cpu.exact, len(on_cpu.classes)) == (False, 2)
+        assert (on_gpu.exact, len(on_gpu.classes)) == (True, 1)
+
+
+def test_greeting_ends_in_time(cluster, workers):
+    unplaceable = ray.remote(RayRolloutWorker).options(resources={"moon": 1})
+    nowhere = unplaceable.remote(Networks(lstm(1), lstm(1), cnn(1)), 2**24)
+    limits = Limits(patience_s=1.5)
+    with pool([nowhere, workers[0]], publish=False, limits=limits) as p:
+        started = time.monotonic()
+        p.greet()
+        assert 1.4 < time.monotonic() - started < 20
+        assert p.report()["fault/workers_alive"] == 1
+    with pool([nowhere], publish=False, limits=limits) as p, pytest.raises(WorkersLost, match="0 of 1"):
+        p.greet()
+    with pool([], publish=False, limits=limits) as p, pytest.raises(WorkersLost, match="None was given"):
+        p.greet()
+    ray.kill(nowhere)
+
+
+def test_all_answers_are_taken_at_once_and_errors_are_answers(cluster, monkeypatch):
+    @ray.remote
+    def wrong() -> None:
+        raise ValueError("so it is")
+
+    refs = [ray.put(1), wrong.remote(), ray.put(2)]
+    ray.wait(refs, num_returns=3, timeout=60)
+    first, error, second = answers(refs)
+    assert (first, second) == (1, 2)
+    assert "so it is" in str(error)
+    get, asked = ray.get, []
+    monkeypatch.setattr(ray, "get", lambda refs, timeout: asked.append(refs) or get(refs, timeout=timeout))
+    assert answers([refs[0], refs[2]]) == [1, 2]
+    assert len(asked) == 1
+
+
+def test_all_workers_are_looked_at_now_and_then_only(workers, monkeypatch):
+    looks, check = [], Members.check
+    monkeypatch.setattr(Members, "check", lambda members: looks.append(0) or check(members))
+    with pool(workers[:1], unit=1) as p:
+        started = time.monotonic()
+        for _ in range(2):
+            p.collect(SPEC, Request(40), PATH)
+        took = time.monotonic() - started
+    assert 2 <= len(looks) <= 2 + took / WATCH_S
 
 
 def test_nothing_is_collected_before_it_is_published(workers):

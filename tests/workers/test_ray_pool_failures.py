@@ -16,9 +16,11 @@ import ray
 from algorithms.types import Rollouts
 from toys.troubled import (
     PATH,
+    POLICY,
     REQUEST,
     SPEC,
     D,
+    G,
     calmed,
     cnn,
     equal,
@@ -32,7 +34,7 @@ from toys.troubled import (
     told_until,
     worker,
 )
-from workers.failures import UnitFailed, WeightsLost, WorkersLost
+from workers.failures import MachinesFailed, PoolLost, UnitLost, WeightsLost, WorkersLost
 from workers.pool import InProcessPool
 from workers.ray_pool import Limits
 from workers.weights import Weights
@@ -113,11 +115,11 @@ def test_a_worker_that_hangs_is_killed_and_its_units_done_elsewhere(workers, exp
     assert gone(victim)
 
 
-def test_a_unit_that_always_hangs_fails(workers, tmp_path):
+def test_a_unit_that_always_hangs_is_given_up(workers, tmp_path):
     ray.get([one.trouble.remote(hang=str(tmp_path / "h"), stopped={3}) for one in workers], timeout=60)
     with (
         pool(workers[:2], limits=Limits(unit_deadline_s=1.0)) as p,
-        pytest.raises(UnitFailed, match=r"unit 2 of 8 .*first 3, count 3.*not finished 2 times"),
+        pytest.raises(UnitLost, match=r"unit 2 of 8 .*first 3, count 3.*not finished 2 times"),
     ):
         p.collect(SPEC, REQUEST, PATH)
 
@@ -166,6 +168,65 @@ def test_weights_that_are_lost_again_and_again_are_an_error(workers, monkeypatch
         p.publish(lstm(22), D, None)
         with pytest.raises(WeightsLost, match="lost 2 times in one request"):
             p.collect(SPEC, REQUEST, PATH)
+
+
+def test_a_full_store_has_a_type_and_an_advice(workers, expected, monkeypatch):
+    put: Callable[[object], Any] = ray.put
+    full = [True]
+
+    def put_once_there_is_room(content: object) -> Any:
+        if full:
+            raise ray.exceptions.ObjectStoreFullError("no room for 5 bytes")
+        return put(content)
+
+    monkeypatch.setattr(ray, "put", put_once_there_is_room)
+    with pool(workers[:1], publish=False) as p:
+        told = r"(?s)while weights were published: .*no room.*resume with a larger cluster\.store_mb"
+        with pytest.raises(PoolLost, match=told) as caught:
+            p.publish(G, D, POLICY)
+        assert isinstance(caught.value, MachinesFailed)
+        full.clear()
+        p.publish(G, D, POLICY)
+        assert equal(p.collect(SPEC, REQUEST, PATH), expected)
+
+
+def test_what_ray_raises_here_in_a_request_has_a_type(workers, expected, monkeypatch):
+    def broken(*_: object, **__: object) -> Any:
+        raise ray.exceptions.RaySystemError("the daemon is gone")
+
+    with pool(workers) as p:
+        with monkeypatch.context() as patch:
+            patch.setattr(ray, "wait", broken)
+            with pytest.raises(PoolLost, match=r"while rollouts were collected: .*the daemon is gone.*logs"):
+                p.collect(SPEC, REQUEST, PATH)
+        assert equal(p.collect(SPEC, REQUEST, PATH), expected)
+
+
+def test_a_worker_that_comes_back_as_another_class_is_noticed(workers, expected):
+    with pool(workers[:1]) as p:
+        p.greet()
+        assert p.exact
+        ray.get(workers[0].trouble.remote(build=" of another machine"), timeout=60)
+        p.collect(SPEC, REQUEST, PATH)  # nobody asks it again, but its results say so
+        assert not p.exact
+        assert len(p.classes) == 2
+        calmed(workers)
+        p.greet()
+        assert equal(p.collect(SPEC, REQUEST, PATH), expected)
+        assert not p.exact
+
+
+def test_a_worker_is_added_when_others_are_gone(cluster, workers, expected):
+    mortal = worker(0)
+    with pool([mortal], limits=Limits(patience_s=30)) as p:
+        p.collect(SPEC, REQUEST, PATH)
+        os.kill(pid(mortal), signal.SIGKILL)
+        with pytest.raises(WorkersLost):
+            p.collect(SPEC, REQUEST, PATH)
+        p.add(workers[0])
+        assert equal(p.collect(SPEC, REQUEST, PATH), expected)
+        told = p.report()
+    assert (told["fault/workers_total"], told["fault/workers_alive"]) == (2, 1)
 
 
 def test_workers_that_are_gone_for_good_end_the_request(cluster, tmp_path):

@@ -93,6 +93,24 @@ def test_what_was_lost_is_put_again():
     assert all(store.parcels()[name][0] is not before[name][0] for name in before)
 
 
+def test_what_could_not_be_put_is_put_by_the_next_publication():
+    full = [True]
+
+    def put(content: object) -> Box:
+        if full:
+            full.clear()
+            raise MemoryError("full")
+        return Box(content)
+
+    store = Store(put)
+    with pytest.raises(MemoryError):
+        store.publish(generator(1), D, None)
+    tags, size = store.publish(generator(1), D, None)
+    assert size > 0
+    for name, (box,) in store.parcels().items():
+        assert box.content.digest == tags[name].digest
+
+
 def test_nothing_can_be_wanted_before_it_is_published():
     with pytest.raises(ValueError, match="publish networks"):
         Store(Box).wanted()

@@ -16,10 +16,10 @@ from algorithms.models.lstm import LSTMGenerator
 from algorithms.types import Alphabet, RolloutSpec, Sequences, Source
 from toys import NgramGenerator, TabularDiscriminator, ToySeq2Seq
 from workers.failures import WrongWeights
-from workers.messages import Failed, Result, Task, Wanted
+from workers.messages import Failed, Result, Task, Wanted, device_class
 from workers.rollout import Block, Networks, rollout
 from workers.weights import Tag, Weights, pack
-from workers.worker import RolloutWorker, skeleton
+from workers.worker import RolloutWorker, clock, skeleton
 
 ALPHABET = Alphabet(size=4, start=0, end=1, pad=0, banned=(0,))
 SPEC, PATH = RolloutSpec(completions=2), (1, "y")
@@ -172,6 +172,34 @@ def test_who_it_is():
     assert described.device_class.torch.startswith(torch.__version__)
     assert torch.backends.cpu.get_cpu_capability() in described.device_class.capability
     assert described.device_class == fresh().describe().device_class
+    weights = published(1)
+    assert ready(weights).run(task(weights)).device_class == described.device_class
+
+
+def test_a_device_class_is_told_in_short_and_no_two_alike():
+    one = device_class(torch.device("cpu"), torch.float32, threads=1)
+    assert one == fresh().device_class
+    assert one.on_cpu
+    others = [
+        replace(one, device="NVIDIA H100"),
+        replace(one, capability=one.capability + " another_flag"),
+        replace(one, torch="1.0"),
+        replace(one, dtype="float64"),
+        replace(one, threads=2),
+    ]
+    assert not others[0].on_cpu
+    assert len({str(each) for each in [one, *others]}) == 6
+    assert len(str(one)) < 150
+    assert str(one).endswith("float32, 1 thread")
+
+
+def test_the_clock_waits_for_an_accelerator_only(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    first = clock(torch.device("cpu"))
+    assert waited == []
+    assert clock(torch.device("cuda", 0)) >= first
+    assert waited == [torch.device("cuda", 0)]
 
 
 def test_times_add_up():

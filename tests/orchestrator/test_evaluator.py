@@ -1,0 +1,101 @@
+"""The evaluator: what it measures is what the learner would have, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestrator.journal import Journal, by_step, evaluates
+from orchestrator.recipe import load
+from orchestrator.run import Run
+
+ROOT = Path(__file__).parents[2]
+TINY = """
+    data.oracle_vocabulary=40 data.oracle_length=8 data.oracle_hidden=8 data.sequences=96
+    data.held_out=64 generator.embedding=8 generator.hidden=8 discriminator.filters=[[1,4],[2,4],[3,5]]
+    discriminator.embedding=6 pretrain.generator_epochs=2 pretrain.discriminator_rounds=1
+    pretrain.discriminator_epochs=1 steps=6 algorithm.completions=3 algorithm.d_steps=1
+    algorithm.d_epochs=1 batch_size=32 evaluation.samples=64 evaluation.every=1
+    evaluation.pretrain_every=2 evaluation.diversity_samples=32 rollout.unit=4 rollout.sample_unit=32
+    checkpoint.every_seconds=0 controls=["shuffled_reward","colder_start"] tracking.enabled=false
+""".split()
+
+pytestmark = pytest.mark.ray
+
+
+def measured(run: Path) -> dict[int, dict[str, float]]:
+    """What the evaluations of a run found, by step."""
+    records = [record for record in by_step(Journal(run / "metrics.jsonl").read()) if evaluates(record)]
+    return {r.step: {n: v for n, v in r.metrics.items() if n.startswith("eval/")} for r in records}
+
+
+def compared(run: Path) -> dict[str, object]:
+    """What a summary says of the result."""
+    summary = json.loads((run / "summary.json").read_text())
+    controls = {
+        name: {key: value for key, value in metrics.items() if key.startswith(("eval/", "reward/", "loss/"))}
+        for name, metrics in summary["controls"].items()
+    }
+    return {"controls": controls, **{k: summary[k] for k in ("parameters_sha256", "best", "undefined")}}
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = Run.create(load("seqgan", [*TINY, f"run.directory={tmp_path_factory.mktemp('calm')}"]))
+    for _ in run:
+        pass
+    return run.directory.path
+
+
+# The controller kills itself while an evaluation is under way, as the last checkpoint says.
+KILLED = """
+import json, os, signal, sys
+from orchestrator.recipe import load
+from orchestrator.run import Run
+run = Run.create(load("seqgan", sys.argv[1:]))
+for progress in run:
+    if progress.step >= 6:
+        newest = sorted((run.directory.path / "checkpoints").glob("step_*/state.json"))[-1]
+        if json.loads(newest.read_text())["waiting"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.timeout(240)
+def test_a_kill_loses_and_doubles_no_evaluation(cluster: object, calm: Path, tmp_path: Path):
+    settings = [*TINY, "rollout.workers=1", "evaluation.actor=true", "run.name=it"]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *settings],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    run = tmp_path / "runs/it"
+    chosen = json.loads((run / "placement.json").read_text())
+    dead = 0
+    resumed = Run.resume(run, overrides=["rollout.workers=2"])
+    for progress in resumed:
+        if progress.step == 8 and not progress.branch:  # the evaluator dies, and is started again
+            for process in psutil.process_iter(["cmdline"]):
+                if " ".join(process.info["cmdline"] or []).startswith("ray::EvaluatorActor"):
+                    process.kill()
+                    dead += 1
+    assert dead == 1
+    assert measured(run) == measured(calm)
+    assert compared(run) == compared(calm)
+    steps = [r.step for r in Journal(run / "metrics.jsonl").read() if evaluates(r)]
+    assert len(steps) == len(set(steps))
+    assert json.loads((run / "placement.json").read_text()) == chosen  # not measured again
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    assert [e["placement"] for e in events if e["event"] == "placed"] == [chosen["placement"]] * 2
+    for file in (calm / "samples").iterdir():
+        assert (run / "samples" / file.name).read_text() == file.read_text()
