@@ -29,10 +29,10 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-slow lint clean
 
 help:  ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP)  ## Train SeqGAN on a small synthetic oracle, with its controls: minutes on two cores
 	@$(BIN)/advseq train seqgan_quick
@@ -40,6 +40,9 @@ demo: $(STAMP)  ## Train SeqGAN on a small synthetic oracle, with its controls: 
 test: lint  ## Check everything: lint, types, import rules, tests
 	@echo "Running the tests"
 	@$(BIN)/python -m pytest -q
+
+test-slow: $(STAMP)  ## The tests that take longest: more ways to end, more nodes
+	@$(BIN)/python -m pytest -q -m slow
 
 lint: $(STAMP)  ## Check style, types and import rules
 	@echo "Checking style"

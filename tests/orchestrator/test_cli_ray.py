@@ -100,7 +100,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path):
     ("number", "code", "everyone"),
     [
         (signal.SIGINT, 130, True),
-        (signal.SIGTERM, 143, False),
+        pytest.param(signal.SIGTERM, 143, False, marks=pytest.mark.slow),
         (signal.SIGTERM, 143, True),
         (signal.SIGKILL, -9, False),
     ],

@@ -21,10 +21,10 @@ TINY = """
     data.oracle_vocabulary=40 data.oracle_length=8 data.oracle_hidden=8 data.sequences=96
     data.held_out=64 generator.embedding=8 generator.hidden=8 discriminator.filters=[[1,4],[2,4],[3,5]]
     discriminator.embedding=6 pretrain.generator_epochs=2 pretrain.discriminator_rounds=1
-    pretrain.discriminator_epochs=1 steps=6 algorithm.completions=3 algorithm.d_steps=1
+    pretrain.discriminator_epochs=1 steps=5 algorithm.completions=3 algorithm.d_steps=1
     algorithm.d_epochs=1 batch_size=32 evaluation.samples=64 evaluation.every=1
     evaluation.pretrain_every=2 evaluation.diversity_samples=32 rollout.unit=4 rollout.sample_unit=32
-    checkpoint.every_seconds=0 controls=["shuffled_reward","colder_start"] tracking.enabled=false
+    checkpoint.every_seconds=0 controls=["shuffled_reward"] tracking.enabled=false
 """.split()
 
 pytestmark = pytest.mark.ray

@@ -326,6 +326,7 @@ def left(mark: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["success", "failure", "kill"])
 def test_nothing_is_left_of_a_cluster_of_our_own(tmp_path: Path, how: str):
     mark = str(tmp_path)
@@ -480,6 +481,7 @@ assert time.monotonic() - started < 20
 """
 
 
+@pytest.mark.slow
 def test_a_cluster_of_two_nodes_is_joined_and_left_alone(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-c", JOIN],
