@@ -6,7 +6,6 @@ evaluate, to commit and to stop is the controller's (``orchestrator.branch``). I
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,13 @@ from orchestrator.data import Dataset
 from orchestrator.measure import Measure, Measured
 from orchestrator.open_pool import Placement, open_pool
 from orchestrator.progress import Progress
-from orchestrator.run_directory import processor
 from orchestrator.start_from import start_from
 from orchestrator.state import TrainState
 from orchestrator.trainer import Trainer
 from workers import philox
+from workers.messages import device_class
 from workers.pool import Pool, Request
-from workers.process import settle
+from workers.process import clock, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +83,9 @@ class Learner:
 
     def describe(self) -> dict[str, Any]:
         """The class of device that results are exact on."""
-        device = torch.cuda.get_device_name() if self.device != "cpu" else processor()
+        own = device_class(torch.device(self.device), torch.float32, torch.get_num_threads())
         return {
-            "device": device,
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
+            "device": str(own),
             "exact": self._pool.exact,
             "rollouts": list(self._pool.classes),
         }
@@ -181,11 +178,9 @@ class Learner:
         wanted = Request(size, real.source, real if spec.clamp else None)
         times = []
         for _ in range(3):
-            started = time.perf_counter()
+            started = clock(state.device)
             self._pool.collect(spec, wanted, (self.config.seed, "trial"))
-            if state.device.type == "cuda":
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - started)
+            times.append(clock(state.device) - started)
         return min(times[1:]) / size
 
     def place(self, placement: Placement, workers: Sequence[Any]) -> None:

@@ -8,6 +8,7 @@ from orchestrator.config import RunConfig
 from orchestrator.data import Dataset
 from orchestrator.evaluation import evaluate, floor
 from orchestrator.state import TrainState
+from workers.philox import Path
 from workers.pool import Pool
 
 
@@ -30,8 +31,13 @@ class Measure:
     """Evaluates states of one run, always on the same addresses: two results differ by the model, not by
     luck."""
 
-    def __init__(self, config: RunConfig, data: Dataset) -> None:
+    def __init__(self, config: RunConfig, data: Dataset, draw: int = 0) -> None:
+        """
+        Args:
+            draw: other samples than those of the run itself, where it is not 0.
+        """
         self._config, self._data = config, data
+        self._path: Path = (config.seed, "evaluation", *([draw] if draw else []))
         self._floor: float | None = None
 
     def __call__(self, state: TrainState, pool: Pool, *, judged: bool, temperature: float = 1.0) -> Measured:
@@ -44,8 +50,7 @@ class Measure:
         data, settings = self._data, self._config.evaluation
         pool.publish(state.generator, state.discriminator, state.policy)
         D = state.discriminator if judged else None
-        path = (self._config.seed, "evaluation")
-        result = evaluate(state.generator, D, pool, data, settings, path, temperature=temperature)
+        result = evaluate(state.generator, D, pool, data, settings, self._path, temperature=temperature)
         metrics = dict(result.metrics)
         if data.oracle is not None:
             if self._floor is None:

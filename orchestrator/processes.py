@@ -111,7 +111,7 @@ def _actors(
             "the workers that are asked for are not used"
         )
     wanted = needs(config, placement)
-    asked = " and ".join(f"{need.count} {need.role}{'s' * (need.count > 1)}" for need in wanted.values())
+    asked = " and ".join(need.named(need.count) for need in wanted.values())
     say(f"starting {asked} ...")
     cluster = stack.enter_context(
         start_cluster(

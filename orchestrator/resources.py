@@ -1,6 +1,7 @@
 """The part of a configuration that says which processes a run has, and what each may take.
 
-None of it changes a result: the same run ends with the same bits with any number of workers.
+The same run ends with the same bits with any number of workers, units of any size, and whoever dies. What a
+result may depend on in its last bits is the class of device: learner.threads, and GPU or CPU.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from algorithms.config import Frozen
 
 
 class RolloutConfig(Frozen):
-    """Who makes rollouts, and in what pieces. None of it changes a result."""
+    """Who makes rollouts, and in what pieces."""
 
     workers: int = Field(0, ge=0, le=100_000)
     """Rollout workers: Ray actors, one CPU thread each. 0: rollouts in the learner's process, without Ray."""

@@ -13,9 +13,9 @@ from orchestrator.codec import Codec
 from orchestrator.config import RunConfig, TrackingConfig
 from orchestrator.data import load_data, shape
 from orchestrator.errors import UserError
-from orchestrator.evaluation import evaluate, floor
 from orchestrator.journal import Journal
 from orchestrator.logged_model import download_sampler
+from orchestrator.measure import Measure
 from orchestrator.open_pool import open_pool
 from orchestrator.run_directory import RunDirectory
 from orchestrator.sampling import Sampler
@@ -79,16 +79,13 @@ def evaluate_run(
     state = TrainState.fresh(config, data.alphabet, data.length)
     found = checkpoints.load(directory.checkpoints, step)
     state.restore(found.tensors, found.meta["counters"])
-    settings = (
-        config.evaluation if samples is None else config.evaluation.model_copy(update={"samples": samples})
-    )
+    settings = config.evaluation
+    if samples is not None:
+        settings = settings.model_copy(update={"samples": samples})
+        config = config.model_copy(update={"evaluation": settings})
     judged = state.algorithm.has_discriminator and state.stage_name != "pretrain_generator"
-    path = (config.seed, "evaluation") if seed == 0 else (config.seed, "evaluation", seed)
     with closing(open_pool(config, state)) as pool:
-        D = state.discriminator if judged else None
-        result = evaluate(state.generator, D, pool, data, settings, path, temperature=temperature)
-    if data.oracle is not None:
-        result.metrics["eval/nll_oracle_floor"] = floor(data.oracle, data.test)
+        result = Measure(config, data, seed)(state, pool, judged=judged, temperature=temperature)
     return {
         "run": str(run),
         "checkpoint": step,

@@ -22,10 +22,9 @@ from algorithms.types import Rollouts, RolloutSpec, Sequences, Source, join_sequ
 from workers.ledger import Ledger
 from workers.messages import device_class
 from workers.philox import Path
-from workers.process import alone
+from workers.process import alone, clock
 from workers.rollout import Block, Networks, rollout
 from workers.weights import NETWORKS, Publications, Tag, load
-from workers.worker import clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +106,6 @@ def blocks(request: Request, samples: int, unit: int) -> list[Block]:
         real = None if request.real is None else request.real.select(rows)
         pieces.append(Block(first, rows.stop - first, source, real))
     return pieces
-
-
-def placed(block: Block, device: torch.device) -> Block:
-    """The unit with its tensors on a device; what is there already is not copied."""
-    source = None if block.source is None else block.source.to(device)
-    real = None if block.real is None else block.real.to(device)
-    return Block(block.first, block.count, source, real)
 
 
 def merge(parts: Sequence[Rollouts]) -> Rollouts:
@@ -220,7 +212,7 @@ class InProcessPool:
         made = rollout(
             self._networks,
             spec,
-            placed(block, self._device),
+            block.to(self._device),
             path,
             references=self._references,
             memory=self._memory,

@@ -1,9 +1,10 @@
-"""What a process that computes sets once: threads, determinism, an allocator that keeps what was freed."""
+"""What a process that computes needs: threads, determinism, an allocator that keeps memory, a clock."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -46,3 +47,10 @@ def alone() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, as ``time.perf_counter`` counts, once the device has done all that it was given."""
+    if device.type == "cuda":  # its work is only queued when a call returns
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

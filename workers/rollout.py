@@ -56,6 +56,11 @@ class Block:
     source: Source | None = None
     real: Sequences | None = None
 
+    def to(self, device: torch.device) -> Block:
+        """The same with its tensors on a device; what is there already is not copied."""
+        source = None if self.source is None else self.source.to(device)
+        return Block(self.first, self.count, source, None if self.real is None else self.real.to(device))
+
 
 @torch.no_grad()
 def rollout(

@@ -27,7 +27,7 @@ from workers.messages import (
     device_class,
     sequence_arrays,
 )
-from workers.process import settle
+from workers.process import clock, settle
 from workers.rollout import Networks, rollout
 from workers.weights import NETWORKS, Tag, Weights, load
 
@@ -207,10 +207,3 @@ def _modules(networks: Networks) -> list[nn.Module]:
 
 def _tensors(module: nn.Module) -> list[Tensor]:
     return [*module.parameters(), *module.buffers()]
-
-
-def clock(device: torch.device) -> float:
-    """Seconds, as ``time.perf_counter`` counts, once the device has done all that it was given."""
-    if device.type == "cuda":  # its work is only queued when a call returns
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

@@ -13,15 +13,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.tracking import connect
+from toys.small_runs import TINY
 
 ROOT = Path(__file__).parents[2]
-TINY = """
-    data.oracle_vocabulary=20 data.oracle_length=6 data.oracle_hidden=8 data.sequences=64
-    data.held_out=64 generator.embedding=8 generator.hidden=8 discriminator.filters=[[1,4],[2,4]]
-    discriminator.embedding=6 pretrain.generator_epochs=2 pretrain.discriminator_rounds=1
-    pretrain.discriminator_epochs=1 algorithm.completions=2 algorithm.d_steps=1 algorithm.d_epochs=1
-    batch_size=16 evaluation.samples=64 evaluation.diversity_samples=32
-""".split()
 
 
 def advseq(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:

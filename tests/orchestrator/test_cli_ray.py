@@ -11,18 +11,15 @@ import time
 import uuid
 from pathlib import Path
 
-import psutil
 import pytest
 
+from toys.processes import MARK, eventually, left
+from toys.small_runs import TINY
+
 ROOT = Path(__file__).parents[2]
-TINY = """
-    data.oracle_vocabulary=20 data.oracle_length=6 data.oracle_hidden=8 data.sequences=64
-    data.held_out=64 generator.embedding=8 generator.hidden=8 discriminator.filters=[[1,4],[2,4]]
-    discriminator.embedding=6 pretrain.generator_epochs=2 pretrain.discriminator_rounds=1
-    pretrain.discriminator_epochs=1 algorithm.completions=2 algorithm.d_steps=1 algorithm.d_epochs=1
-    batch_size=16 evaluation.samples=64 evaluation.diversity_samples=32 tracking.enabled=false
-    controls=none rollout.placement=workers run.name=it
-""".split()
+SETTINGS = [
+    *TINY, "tracking.enabled=false", "controls=none", "rollout.placement=workers", "run.name=it"
+]  # fmt: skip
 
 pytestmark = pytest.mark.ray
 
@@ -35,7 +32,7 @@ class Command:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "orchestrator", *arguments],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "ADVSEQ_TEST_MARK": self.mark},
+            env={**os.environ, "PYTHONPATH": str(ROOT), MARK: self.mark},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -48,22 +45,8 @@ class Command:
 
     def left(self, patience: float = 10.0) -> list[str]:
         """Processes that it started and that are still there after a while."""
-        deadline = time.monotonic() + patience
-        while (found := self._living()) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        return found
-
-    def _living(self) -> list[str]:
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.status() != psutil.STATUS_ZOMBIE and (
-                    process.environ().get("ADVSEQ_TEST_MARK") == self.mark
-                ):
-                    found.append(" ".join(process.cmdline())[:100])
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return found
+        eventually(lambda: not left(self.mark), patience)
+        return left(self.mark)
 
     def wait_for(self, file: Path, text: str, timeout: float = 60) -> None:
         deadline = time.monotonic() + timeout
@@ -74,7 +57,7 @@ class Command:
 
 
 def test_success_leaves_nothing_behind(tmp_path: Path):
-    command = Command("train", "seqgan", *TINY, "steps=1", "--workers", "2", "--json", cwd=tmp_path)
+    command = Command("train", "seqgan", *SETTINGS, "steps=1", "--workers", "2", "--json", cwd=tmp_path)
     code, out, err = command.finish()
     assert code == 0, err
     assert json.loads(out)["status"] == "finished"
@@ -87,7 +70,7 @@ def test_success_leaves_nothing_behind(tmp_path: Path):
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path):
     command = Command(
-        "train", "seqgan", *TINY, "steps=1", "best.metric=eval/bleu", "--workers", "1", cwd=tmp_path
+        "train", "seqgan", *SETTINGS, "steps=1", "best.metric=eval/bleu", "--workers", "1", cwd=tmp_path
     )
     code, _, err = command.finish()
     assert code == 2
@@ -106,7 +89,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path):
     ],
 )
 def test_a_signal_ends_everything(tmp_path: Path, number: signal.Signals, code: int, everyone: bool):
-    command = Command("train", "seqgan", *TINY, "steps=100000", "--workers", "1", cwd=tmp_path)
+    command = Command("train", "seqgan", *SETTINGS, "steps=100000", "--workers", "1", cwd=tmp_path)
     command.wait_for(tmp_path / "runs/it/metrics.jsonl", "adversarial")
     if everyone:  # a terminal sends SIGINT to everything in the foreground, batch systems SIGTERM
         os.killpg(command.process.pid, number)
@@ -126,7 +109,7 @@ def test_a_signal_ends_everything(tmp_path: Path, number: signal.Signals, code: 
 
 def test_what_cannot_be_placed_is_exit_code_3(tmp_path: Path):
     started = time.monotonic()
-    command = Command("train", "seqgan", *TINY, "learner.gpus=64", "--workers", "1", cwd=tmp_path)
+    command = Command("train", "seqgan", *SETTINGS, "learner.gpus=64", "--workers", "1", cwd=tmp_path)
     code, _, err = command.finish(timeout=30)
     assert code == 3, err
     assert time.monotonic() - started < 30
@@ -137,7 +120,7 @@ def test_what_cannot_be_placed_is_exit_code_3(tmp_path: Path):
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path):
     arguments = ["--workers", "1", "--address", "127.0.0.1:1"]
-    code, _, err = (command := Command("train", "seqgan", *TINY, *arguments, cwd=tmp_path)).finish()
+    code, _, err = (command := Command("train", "seqgan", *SETTINGS, *arguments, cwd=tmp_path)).finish()
     assert code == 3, err
     assert "127.0.0.1:1" in err
     assert "Traceback" not in err

@@ -9,23 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from orchestrator.journal import Journal, by_step, evaluates
 from orchestrator.recipe import load
 from orchestrator.run import Run
+from toys.processes import actors
+from toys.small_runs import UNITS, finish
 
 ROOT = Path(__file__).parents[2]
-TINY = """
-    data.oracle_vocabulary=40 data.oracle_length=8 data.oracle_hidden=8 data.sequences=96
-    data.held_out=64 generator.embedding=8 generator.hidden=8 discriminator.filters=[[1,4],[2,4],[3,5]]
-    discriminator.embedding=6 pretrain.generator_epochs=2 pretrain.discriminator_rounds=1
-    pretrain.discriminator_epochs=1 steps=5 algorithm.completions=3 algorithm.d_steps=1
-    algorithm.d_epochs=1 batch_size=32 evaluation.samples=64 evaluation.every=1
-    evaluation.pretrain_every=2 evaluation.diversity_samples=32 rollout.unit=4 rollout.sample_unit=32
-    checkpoint.every_seconds=0 controls=["shuffled_reward"] tracking.enabled=false
-""".split()
+TINY = [*UNITS, "steps=5", 'controls=["shuffled_reward"]']
 
 pytestmark = pytest.mark.ray
 
@@ -49,8 +42,7 @@ def compared(run: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = Run.create(load("seqgan", [*TINY, f"run.directory={tmp_path_factory.mktemp('calm')}"]))
-    for _ in run:
-        pass
+    finish(run)
     return run.directory.path
 
 
@@ -85,10 +77,9 @@ def test_a_kill_loses_and_doubles_no_evaluation(cluster: object, calm: Path, tmp
     resumed = Run.resume(run, overrides=["rollout.workers=2"])
     for progress in resumed:
         if progress.step == 8 and not progress.branch:  # the evaluator dies, and is started again
-            for process in psutil.process_iter(["cmdline"]):
-                if " ".join(process.info["cmdline"] or []).startswith("ray::EvaluatorActor"):
-                    process.kill()
-                    dead += 1
+            for process in actors("EvaluatorActor"):
+                process.kill()
+                dead += 1
     assert dead == 1
     assert measured(run) == measured(calm)
     assert compared(run) == compared(calm)

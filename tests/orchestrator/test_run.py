@@ -20,6 +20,7 @@ from orchestrator.journal import Journal
 from orchestrator.recipe import load
 from orchestrator.run import Run
 from orchestrator.trainer import Trainer
+from toys.small_runs import finish
 
 ROOT = Path(__file__).parents[2]
 TINY = """
@@ -35,12 +36,6 @@ TINY = """
 
 def tiny(tmp_path: Path, *more: str):
     return load("seqgan", [*TINY, f"run.directory={tmp_path}", "tracking.enabled=false", *more])
-
-
-def finish(run: Run) -> dict:
-    for _ in run:
-        pass
-    return run.summary
 
 
 OF_PROCESSES = ("time/", "perf/", "rollout/", "weights/", "staleness/", "fault/")

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from toys.small_runs import UNITS
+
 ROOT = Path(__file__).parents[2]
 SETTINGS = """
-    data.oracle_vocabulary=40 data.oracle_length=8 data.oracle_hidden=8 data.sequences=96
-    data.held_out=64 generator.embedding=8 generator.hidden=8 discriminator.filters=[[1,4],[2,4],[3,5]]
-    discriminator.embedding=6 pretrain.generator_epochs=1 pretrain.discriminator_rounds=1
-    pretrain.discriminator_epochs=1 steps=2 algorithm.completions=300 algorithm.d_steps=1
-    algorithm.d_epochs=1 batch_size=64 evaluation.samples=64 evaluation.diversity_samples=32
-    rollout.unit=4 controls=none tracking.enabled=false rollout.placement=workers run.name=nodes
+    pretrain.generator_epochs=1 steps=2 algorithm.completions=300 batch_size=64 rollout.placement=workers
+    run.name=nodes
 """.split()
 
 # The learner goes to the node of its controller, which is the head here; the workers go where there is room.
@@ -66,7 +64,7 @@ finally:
 @pytest.mark.timeout(180)
 def test_a_node_that_is_lost_in_the_middle_of_a_step_changes_nothing(tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *SETTINGS],
+        [sys.executable, "-c", SCRIPT, *UNITS, *SETTINGS],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")},
         capture_output=True,

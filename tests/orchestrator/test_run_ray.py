@@ -18,29 +18,16 @@ from orchestrator.errors import PlacementError, ResumableError
 from orchestrator.journal import Journal
 from orchestrator.recipe import load
 from orchestrator.run import Run
+from toys.processes import actors
+from toys.small_runs import UNITS, finish
 
 ROOT = Path(__file__).parents[2]
-TINY = """
-    data.oracle_vocabulary=40 data.oracle_length=8 data.oracle_hidden=8 data.sequences=96
-    data.held_out=64 generator.embedding=8 generator.hidden=8 discriminator.filters=[[1,4],[2,4],[3,5]]
-    discriminator.embedding=6 pretrain.generator_epochs=2 pretrain.discriminator_rounds=1
-    pretrain.discriminator_epochs=1 steps=3 algorithm.completions=3 algorithm.d_steps=1
-    algorithm.d_epochs=1 batch_size=32 evaluation.samples=64 evaluation.every=1
-    evaluation.pretrain_every=2 evaluation.diversity_samples=32 rollout.unit=4 rollout.sample_unit=32
-    checkpoint.every_seconds=0 controls=none tracking.enabled=false
-""".split()
 
 pytestmark = pytest.mark.ray
 
 
 def tiny(folder: Path, *more: str):
-    return load("seqgan", [*TINY, f"run.directory={folder}", *more])
-
-
-def finish(run: Run) -> dict:
-    for _ in run:
-        pass
-    return run.summary
+    return load("seqgan", [*UNITS, f"run.directory={folder}", *more])
 
 
 def evaluations(run: Path) -> dict[int, dict[str, float]]:
@@ -102,7 +89,7 @@ for _ in run:
 assert "ray" not in sys.modules
 print(run.summary["parameters_sha256"])
 """
-    arguments = [*TINY, f"run.directory={tmp_path}", "rollout.unit=9"]
+    arguments = [*UNITS, f"run.directory={tmp_path}", "rollout.unit=9"]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -114,19 +101,9 @@ print(run.summary["parameters_sha256"])
     assert done.stdout.split()[-1] == expected
 
 
-def pids(title: str) -> list[int]:
-    """Actors of this process's cluster, by the class that they run."""
-    found = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        command = " ".join(process.info["cmdline"] or [])
-        if command.startswith(f"ray::{title}"):
-            found.append(process.info["pid"])
-    return found
-
-
 def kill_at_work(title: str) -> tuple[threading.Thread, list[int]]:
     """Ends one actor by SIGKILL once it has computed a moment; the list gets its number when it is gone."""
-    victim, gone = psutil.Process(pids(title)[0]), []
+    victim, gone = actors(title)[0], []
     used = victim.cpu_times().user
 
     def kill() -> None:

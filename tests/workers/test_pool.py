@@ -7,7 +7,7 @@ import torch
 
 from algorithms.types import Alphabet, RolloutSpec, Sequences, Source
 from toys import NgramGenerator, TabularDiscriminator, ToySeq2Seq
-from workers.pool import InProcessPool, Request, blocks, merge, placed
+from workers.pool import InProcessPool, Request, blocks, merge
 from workers.rollout import Block, Networks, rollout
 
 ALPHABET = Alphabet(size=4, start=0, end=1, pad=0, banned=(0,))
@@ -92,19 +92,6 @@ def test_the_report_counts_versions_units_and_lag():
     assert again["weights/rollout_policy_version"] == 3
     assert again["weights/published_bytes"] == G.logits.numel() * 4
     assert "perf/units_per_s" not in again
-
-
-def test_units_go_to_the_device_and_are_not_copied_where_they_are():
-    real = Sequences(torch.tensor([[2, 3]]), torch.tensor([2]), Source(torch.tensor([[1]])))
-    block = Block(4, 1, Source(vector=torch.ones(1, 2)), real)
-    here = placed(block, torch.device("cpu"))
-    assert (here.first, here.count) == (4, 1)
-    assert here.source.vector is block.source.vector
-    assert here.real.tokens is real.tokens
-    elsewhere = placed(block, torch.device("meta"))
-    assert elsewhere.source.vector.device.type == "meta"
-    assert elsewhere.real.tokens.device.type == elsewhere.real.source.tokens.device.type == "meta"
-    assert placed(Block(0, 3), torch.device("meta")) == Block(0, 3)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from workers.process import alone, settle
+from workers.process import alone, clock, settle
 
 
 def test_threads_are_pinned_and_products_unchanged():
@@ -33,7 +33,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from workers.process import alone, settle
+from workers.process import alone, clock, settle
 
 settle(2)
 a = torch.randn(512, 512)
@@ -80,3 +80,12 @@ def test_the_number_of_threads_comes_back_after_an_exception():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_clock_waits_for_an_accelerator_only(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    first = clock(torch.device("cpu"))
+    assert waited == []
+    assert clock(torch.device("cuda", 0)) >= first
+    assert waited == [torch.device("cuda", 0)]

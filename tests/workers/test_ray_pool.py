@@ -12,7 +12,7 @@ import ray
 import torch
 
 from algorithms.bleu import References
-from algorithms.types import Rollouts, RolloutSpec, Sequences
+from algorithms.types import RolloutSpec, Sequences
 from toys.troubled import (
     PATH,
     POLICY,
@@ -20,7 +20,6 @@ from toys.troubled import (
     SPEC,
     D,
     G,
-    calmed,
     cnn,
     equal,
     lstm,
@@ -43,16 +42,6 @@ pytestmark = pytest.mark.ray
 def everyone(cluster: Any) -> Iterator[list[Any]]:
     with staff(4) as actors:
         yield actors
-
-
-@pytest.fixture
-def workers(everyone: list[Any]) -> list[Any]:
-    return calmed(everyone)
-
-
-@pytest.fixture(scope="module")
-def expected() -> Rollouts:
-    return of_one_process(unit=3)
 
 
 @pytest.mark.parametrize(("count", "unit"), [(1, 3), (2, 3), (4, 3), (4, 7), (2, 100)])

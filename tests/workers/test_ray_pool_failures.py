@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import ray
 
-from algorithms.types import Rollouts
 from toys.troubled import (
     PATH,
     POLICY,
@@ -26,7 +25,6 @@ from toys.troubled import (
     equal,
     gone,
     lstm,
-    of_one_process,
     pid,
     pool,
     put_and_lose,
@@ -46,16 +44,6 @@ pytestmark = pytest.mark.ray
 def everyone(cluster: Any) -> Iterator[list[Any]]:
     with staff(2) as actors:
         yield actors
-
-
-@pytest.fixture
-def workers(everyone: list[Any]) -> list[Any]:
-    return calmed(everyone)
-
-
-@pytest.fixture(scope="module")
-def expected() -> Rollouts:
-    return of_one_process(unit=3)
 
 
 def kill_when(marker: Path, victim: int) -> threading.Thread:

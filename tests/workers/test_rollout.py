@@ -194,3 +194,16 @@ def test_samples_follow_the_generator():
 def test_nothing_is_scored_where_nothing_is_asked():
     result = rollout(networks(), RolloutSpec(scores=()), Block(0, 3), (1,))
     assert result.scores.shape == (3, 1, 1, 0)
+
+
+def test_units_go_to_the_device_and_are_not_copied_where_they_are():
+    real = Sequences(torch.tensor([[2, 3]]), torch.tensor([2]), Source(torch.tensor([[1]])))
+    block = Block(4, 1, Source(vector=torch.ones(1, 2)), real)
+    here = block.to(torch.device("cpu"))
+    assert (here.first, here.count) == (4, 1)
+    assert here.source.vector is block.source.vector
+    assert here.real.tokens is real.tokens
+    elsewhere = block.to(torch.device("meta"))
+    assert elsewhere.source.vector.device.type == "meta"
+    assert elsewhere.real.tokens.device.type == elsewhere.real.source.tokens.device.type == "meta"
+    assert Block(0, 3).to(torch.device("meta")) == Block(0, 3)

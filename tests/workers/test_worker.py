@@ -19,7 +19,7 @@ from workers.failures import WrongWeights
 from workers.messages import Failed, Result, Task, Wanted, device_class
 from workers.rollout import Block, Networks, rollout
 from workers.weights import Tag, Weights, pack
-from workers.worker import RolloutWorker, clock, skeleton
+from workers.worker import RolloutWorker, skeleton
 
 ALPHABET = Alphabet(size=4, start=0, end=1, pad=0, banned=(0,))
 SPEC, PATH = RolloutSpec(completions=2), (1, "y")
@@ -191,15 +191,6 @@ def test_a_device_class_is_told_in_short_and_no_two_alike():
     assert len({str(each) for each in [one, *others]}) == 6
     assert len(str(one)) < 150
     assert str(one).endswith("float32, 1 thread")
-
-
-def test_the_clock_waits_for_an_accelerator_only(monkeypatch):
-    waited = []
-    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
-    first = clock(torch.device("cpu"))
-    assert waited == []
-    assert clock(torch.device("cuda", 0)) >= first
-    assert waited == [torch.device("cuda", 0)]
 
 
 def test_times_add_up():
