@@ -43,6 +43,10 @@ class Algorithm(nn.Module):
         d_epochs: int = Field(3, ge=1)
         """k, epochs over positives and negatives in each discriminator phase."""
 
+        d_sequences: int | None = Field(None, ge=1)
+        """Real sequences that each of these phases sees, others every time, beside as many negatives. Empty:
+        all of them, as in the papers. Fewer make a weaker discriminator and a quicker step."""
+
         generator_lr: float = Field(1e-2, gt=0, le=10)
         """Adam's rate for the adversarial generator updates."""
 

@@ -22,12 +22,11 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from algorithms.base import Algorithm, PretrainingOnly
 from algorithms.losses import mean_negative_log_likelihood
 from algorithms.models.base import Generator
+from algorithms.sampling import draw, log_prob_of
 from algorithms.types import Loss, Sequences
 
 
@@ -52,19 +51,8 @@ class ScheduledSampling(PretrainingOnly):
         columns = []
         for t in range(T):
             logits, state = G.step(state, fed)  # [B, V]
-            columns.append(-cross_entropy(logits, Y[:, t], reduction="none"))
-            fed = torch.where(keep[:, t], Y[:, t], draw(logits.detach(), uniform[:, t]))
+            columns.append(log_prob_of(logits, Y[:, t]))
+            fed = torch.where(keep[:, t], Y[:, t], draw(logits.detach(), uniform[:, t])[0])
         # a forbidden symbol may be the padding: -inf * 0 would be nan
         log_prob = torch.stack(columns, 1).masked_fill(~real.mask, 0.0)  # [B, T]
         return Loss(mean_negative_log_likelihood(log_prob, real.mask))
-
-
-def draw(logits: Tensor, uniform: Tensor) -> Tensor:
-    """One symbol a row by the inverse cumulative distribution: [B, V], [B] float32 in [0, 1) -> [B] int64.
-
-    In double precision a float32 below 1 times the total stays below the total, so that no symbol of
-    probability 0 is ever drawn. ``torch.multinomial`` takes many times as long at V = 5,000 on a CPU.
-    """
-    cumulative = logits.softmax(1).double().cumsum(1)  # [B, V]
-    target = uniform.double()[:, None] * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, target, right=True).squeeze(1)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from algorithms.bleu import References, sentence_bleu
-from algorithms.models.base import Discriminator
-from algorithms.types import Sequences
+from algorithms.models.base import Scorer
+from algorithms.types import Rows
 
-ScoreFunction = Callable[[Discriminator, Sequences, References | None], Tensor]
-"""(D, rows, reference) -> [R] float32. The caller puts D into evaluation mode."""
+ScoreFunction = Callable[[Scorer, Rows, References | None], Tensor]
+"""(scorer, rows, reference) -> [R] float32. The caller puts the discriminator into evaluation mode."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,22 @@ class Score:
     neutral: float
 
 
-def logit(D: Discriminator, rows: Sequences, reference: References | None) -> Tensor:
+def logit(scorer: Scorer, rows: Rows, reference: References | None) -> Tensor:
     """The discriminator's logit, log D - log(1 - D): [R] float32."""
-    return D.logits(rows.tokens, rows.source).float()
+    return scorer.logits(rows)
 
 
-def bleu_2(D: Discriminator, rows: Sequences, reference: References | None) -> Tensor:
+def bleu_2(scorer: Scorer, rows: Rows, reference: References | None) -> Tensor:
     """Sentence BLEU-2 against the reference set: [R] float32."""
     return _bleu(rows, reference, 2)
 
 
-def bleu_3(D: Discriminator, rows: Sequences, reference: References | None) -> Tensor:
+def bleu_3(scorer: Scorer, rows: Rows, reference: References | None) -> Tensor:
     """Sentence BLEU-3 against the reference set: [R] float32."""
     return _bleu(rows, reference, 3)
 
 
-def bleu_4(D: Discriminator, rows: Sequences, reference: References | None) -> Tensor:
+def bleu_4(scorer: Scorer, rows: Rows, reference: References | None) -> Tensor:
     """Sentence BLEU-4 against the reference set: [R] float32."""
     return _bleu(rows, reference, 4)
 
@@ -74,7 +74,7 @@ def lookup(name: str) -> Score:
     raise ValueError(f"there is no score {name!r}: did you mean {near!r}? There are {', '.join(SCORES)}")
 
 
-def _bleu(rows: Sequences, reference: References | None, n: int) -> Tensor:
+def _bleu(rows: Rows, reference: References | None, n: int) -> Tensor:
     if reference is None:
         raise ValueError(f"bleu_{n} compares with real sequences: give it references")
-    return sentence_bleu(rows, reference, n)
+    return sentence_bleu(rows.sequences, reference, n)

@@ -5,6 +5,7 @@ One legend for the whole repository; a shape stands at the end of the line that 
     B  sequences in a batch          T  positions of a sequence      V  symbols of the alphabet
     N  completions of one prefix     K  named scores                 R  rows that advance together
     S  positions of a source         Z  values of a latent source    H  hidden width
+    F  filters of one width          E  width of an embedding        W  windows of one width
 
 Time is counted in tokens: the prefix of length t is ``tokens[:, :t]`` and the credit of token t
 (t = 1 .. T) stands in column t - 1.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -118,6 +120,48 @@ class Sequences:
         return Sequences(self.tokens.to(device), self.lengths.to(device), source)
 
 
+Precision = Literal["fp32", "bf16"]
+"""In what scores are computed: float32, or matrix products of bfloat16 with sums in float32."""
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What R sequences are continuations of.
+
+    Attributes:
+        read: [B, ...] what a scorer has read of B sequences (``Scorer.read``), or None.
+        of: [R] int64, which of the B each one continues.
+        shared: [R] int64, the length of the prefix that both have; T where it is the sequence itself.
+        shortest: no entry of ``shared`` is smaller; a number on the host, so that nobody waits for a device.
+    """
+
+    read: Tensor | None
+    of: Tensor
+    shared: Tensor
+    shortest: int = 0
+
+    def select(self, rows: Tensor, shortest: int) -> Origin:
+        """That of some rows, in their order."""
+        return Origin(self.read, self.of[rows], self.shared[rows], shortest)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Whole sequences that are to be scored; R of them.
+
+    Attributes:
+        sequences: [R].
+        origin: what they continue, where a scorer may use that; None: nothing is known.
+        precision: of the computation.
+    """
+
+    sequences: Sequences
+    origin: Origin | None = None
+    precision: Precision = "fp32"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutSpec:
     """What an algorithm needs from the workers, as data: it names no paper.
@@ -127,12 +171,14 @@ class RolloutSpec:
         completions: N, Monte Carlo completions of each prefix; 0 scores whole sequences only.
         clamp: leading tokens copied from the real sequence instead of sampled.
         scores: names in ``algorithms.scores``; K of them.
+        precision: of the scores; the trainer fills in what the run has settled on.
     """
 
     samples: int = 1
     completions: int = 0
     clamp: int = 0
     scores: tuple[str, ...] = ("logit",)
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from orchestrator.data import Dataset
 from orchestrator.errors import PlacementError, ResumableError, UserError
 from orchestrator.journal import Journal, Record, by_step, evaluates
 from orchestrator.later import Later, LaterEvaluations
-from orchestrator.learner import Learner
+from orchestrator.learner import MOST_DEVIATION, Learner
 from orchestrator.measure import Measured
 from orchestrator.progress import Progress
 
@@ -190,7 +190,13 @@ class Branch:
 
     def _evaluate(self) -> dict[str, float]:
         """The metrics of the generator as it is."""
-        return self._keep(self.position.step, self._learner.evaluate())
+        measured = self._learner.evaluate()
+        if (moved := measured.metrics.get("rollout/precision_deviation", 0.0)) > MOST_DEVIATION:
+            self.warn(
+                f"step {self.position.step}: scores in bfloat16 move a credit by {moved:.3f}; for exact ones "
+                "start again with rollout.precision=fp32"
+            )
+        return self._keep(self.position.step, measured)
 
     def _have_evaluated(self, step: int, stage: str) -> None:
         """Commits, and has the checkpoint evaluated while training goes on."""

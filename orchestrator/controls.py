@@ -30,20 +30,24 @@ class Control:
     Attributes:
         label: for people.
         alter: what happens to the scores, or None.
+        scored: whether scores are worked out before they are altered.
         trains_discriminator: whether D learns.
         fresh_discriminator: whether D starts at random instead of pretrained.
     """
 
     label: str
     alter: Alter | None = None
+    scored: bool = True
     trains_discriminator: bool = True
     fresh_discriminator: bool = False
 
 
 def constant(rollouts: Rollouts, spec: RolloutSpec, path: philox.Path) -> Rollouts:
     """Every score at its neutral value: a logit of 0, a probability of one half."""
-    neutral = torch.tensor([lookup(name).neutral for name in spec.scores]).to(rollouts.scores)
-    return replace(rollouts, scores=neutral.expand_as(rollouts.scores).clone())
+    neutral = rollouts.log_prob.new_tensor([lookup(name).neutral for name in spec.scores])  # [K]
+    B, T = rollouts.log_prob.shape
+    columns = (T, spec.completions) if spec.completions else (1, 1)
+    return replace(rollouts, scores=neutral.repeat(B, *columns, 1))
 
 
 def shuffled(rollouts: Rollouts, spec: RolloutSpec, path: philox.Path) -> Rollouts:
@@ -53,7 +57,7 @@ def shuffled(rollouts: Rollouts, spec: RolloutSpec, path: philox.Path) -> Rollou
 
 
 TRAINED_CONTROLS: dict[ControlName, Control] = {
-    "constant_reward": Control("constant reward", constant, trains_discriminator=False),
+    "constant_reward": Control("constant reward", constant, scored=False, trains_discriminator=False),
     "shuffled_reward": Control("shuffled reward", shuffled),
     "untrained_discriminator": Control(
         "untrained discriminator", trains_discriminator=False, fresh_discriminator=True
@@ -64,8 +68,12 @@ TRAINED_CONTROLS: dict[ControlName, Control] = {
 class AlteredPool:
     """A pool whose scores a control has changed on their way to the algorithm."""
 
-    def __init__(self, pool: Pool, alter: Alter) -> None:
-        self._pool, self._alter = pool, alter
+    def __init__(self, pool: Pool, alter: Alter, *, scored: bool = True) -> None:
+        """
+        Args:
+            scored: whether ``alter`` looks at the scores; nobody works them out where it does not.
+        """
+        self._pool, self._alter, self._scored = pool, alter, scored
 
     @property
     def exact(self) -> bool:
@@ -74,6 +82,10 @@ class AlteredPool:
     @property
     def classes(self) -> tuple[str, ...]:
         return self._pool.classes
+
+    @property
+    def fast_bf16(self) -> bool:
+        return self._pool.fast_bf16
 
     def greet(self) -> None:
         self._pool.greet()
@@ -85,8 +97,10 @@ class AlteredPool:
         self._pool.refer(references)
 
     def collect(self, spec: RolloutSpec, request: Request, path: philox.Path) -> Rollouts:
-        rollouts = self._pool.collect(spec, request, path)
-        return self._alter(rollouts, spec, path) if spec.completions or spec.scores else rollouts
+        if not spec.scores:  # only sampled
+            return self._pool.collect(spec, request, path)
+        asked = spec if self._scored else replace(spec, completions=0, scores=())
+        return self._alter(self._pool.collect(asked, request, path), spec, path)
 
     def report(self) -> dict[str, float]:
         return self._pool.report()

@@ -15,8 +15,8 @@ from orchestrator.config import DataConfig
 from orchestrator.corpus import fingerprint, read_lines, split
 from orchestrator.errors import UserError
 from orchestrator.oracle import draw_oracle, load_oracle
+from workers.generation import sample
 from workers.philox import Path as Address
-from workers.rollout import sample
 
 DRAWN_AT_ONCE = 512
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from algorithms.bleu import self_bleu
 from algorithms.models.base import Discriminator, Generator, OneShotGenerator
+from algorithms.sampling import log_prob_of
 from algorithms.types import RolloutSpec, Sequences, Source
 from orchestrator.config import EvaluationConfig
 from orchestrator.data import Dataset
@@ -146,7 +147,7 @@ def _log_prob(G: Generator, part: Sequences, temperature: float) -> Tensor:
     for t in range(part.tokens.shape[1]):
         logits, state = G.step(state, fed)
         fed = part.tokens[:, t]
-        columns.append(-torch.nn.functional.cross_entropy(logits / temperature, fed, reduction="none"))
+        columns.append(log_prob_of(logits / temperature, fed))
     return torch.stack(columns, 1).masked_fill(~part.mask, 0.0)  # [B, T]
 
 

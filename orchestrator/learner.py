@@ -7,16 +7,17 @@ evaluate, to commit and to stop is the controller's (``orchestrator.branch``). I
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from algorithms.base import Stage
+from algorithms.types import PRECISIONS, Precision, RolloutSpec
 from orchestrator import checkpoints
 from orchestrator.config import ControlName, RunConfig
-from orchestrator.controls import TRAINED_CONTROLS, Alter, AlteredPool, Control
+from orchestrator.controls import TRAINED_CONTROLS, AlteredPool, Control
 from orchestrator.data import Dataset
 from orchestrator.measure import Measure, Measured
 from orchestrator.open_pool import Placement, open_pool
@@ -28,6 +29,9 @@ from workers import philox
 from workers.messages import device_class
 from workers.pool import Pool, Request
 from workers.process import clock, settle
+
+MOST_DEVIATION = 0.01
+"""How far a credit may move where scores are computed in bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ class Learner:
         rng = philox.generator((config.seed, "references"))
         self._references = state.algorithm.choose_references(data.train, data.alphabet.end, rng)
         self._pool.refer(self._references)
-        self._alter: Alter | None = None
+        self._control = Control("")
+        self._precision: Precision = "fp32"
         self._trainer = Trainer(config, state, self._pool, data.train)
 
     def describe(self) -> dict[str, Any]:
@@ -106,7 +111,7 @@ class Learner:
             with philox.global_random((config.seed, "control", control or "")):
                 fresh = config.discriminator.build(data.alphabet, data.length)
             state.discriminator.load_state_dict(fresh.state_dict())
-        self._alter = change.alter
+        self._control = change
         self._trainer = Trainer(
             config,
             state,
@@ -114,6 +119,7 @@ class Learner:
             data.train,
             branch=control or "",
             trains_discriminator=change.trains_discriminator,
+            precision=self._precision,
         )
 
     def restore(self, directory: Path) -> Restored:
@@ -150,7 +156,10 @@ class Learner:
         """
         trainer = self._trainer
         judged = judged and trainer.has_discriminator()
-        return self._measure(trainer.state, self._pool, judged=judged, temperature=temperature)
+        measured = self._measure(trainer.state, self._pool, judged=judged, temperature=temperature)
+        if judged and self._precision != "fp32":
+            measured.metrics["rollout/precision_deviation"] = self.precision_deviation()
+        return measured
 
     def save(self, directory: Path, meta: Mapping[str, Any]) -> None:
         """Commits the state, and beside it what the controller must find again."""
@@ -170,18 +179,41 @@ class Learner:
         Args:
             parallel: units that are computed side by side; each gets two, but no more than a step has.
         """
+        spec, wanted = self._trial(2 * parallel)
+        times = []
+        for _ in range(3):
+            started = clock(self._trainer.state.device)
+            self._pool.collect(spec, wanted, (self.config.seed, "trial"))
+            times.append(clock(self._trainer.state.device) - started)
+        return min(times[1:]) / wanted.count
+
+    def fast_bf16(self) -> bool:
+        """Whether everyone who scores here multiplies bfloat16 fast."""
+        return self._pool.fast_bf16
+
+    def precision_deviation(self) -> float:
+        """How far bfloat16 moves a credit: the most among all tokens of one unit's sequences."""
+        spec, wanted = self._trial(1)
+        fp32, bf16 = (
+            self._trainer.state.algorithm.credit(
+                self._pool.collect(replace(spec, precision=precision), wanted, (self.config.seed, "trial"))
+            )
+            for precision in PRECISIONS
+        )
+        return (fp32 - bf16).abs().max().item()
+
+    def set_precision(self, precision: Precision) -> None:
+        """In what scores are computed from now on, in this branch and in all that begin later."""
+        self._precision = self._trainer.precision = precision
+
+    def _trial(self, units: int) -> tuple[RolloutSpec, Request]:
+        """A request of so many units, but no more than a step has, of the networks as they are."""
         state = self._trainer.state
         self._pool.publish(state.generator, state.discriminator, state.policy)
         spec = state.algorithm.rollouts(0)
-        size = min(2 * parallel * self.config.rollout.unit, self.config.batch_size, len(self.data.train))
+        size = min(units * self.config.rollout.unit, self.config.batch_size, len(self.data.train))
         real = self.data.train.select(slice(0, size))
-        wanted = Request(size, real.source, real if spec.clamp else None)
-        times = []
-        for _ in range(3):
-            started = clock(state.device)
-            self._pool.collect(spec, wanted, (self.config.seed, "trial"))
-            times.append(clock(state.device) - started)
-        return min(times[1:]) / size
+        return spec, Request(size, real.source, real if spec.clamp else None)
 
     def place(self, placement: Placement, workers: Sequence[Any]) -> None:
         """Has rollouts made elsewhere from now on.
@@ -198,7 +230,8 @@ class Learner:
 
     def _altered(self) -> Pool:
         """The pool as the branch sees it."""
-        return AlteredPool(self._pool, self._alter) if self._alter else self._pool
+        change = self._control
+        return AlteredPool(self._pool, change.alter, scored=change.scored) if change.alter else self._pool
 
     def close(self) -> None:
         """Ends what the pool runs."""

@@ -34,4 +34,5 @@ def open_pool(
         unit=unit,
         sample_unit=sample_unit,
         memory=config.rollout.memory_mb * 2**20,
+        table_bytes=config.rollout.tables_mb * 2**20,
     )

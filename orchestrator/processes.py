@@ -17,12 +17,13 @@ from typing import Any, cast
 
 import torch
 
+from algorithms.types import Precision
 from orchestrator.config import RunConfig
 from orchestrator.data import Dataset
 from orchestrator.errors import PlacementError, ResumableError, UnitError, WeightsError
 from orchestrator.evaluator import Evaluator
 from orchestrator.later import Later
-from orchestrator.learner import Learner
+from orchestrator.learner import MOST_DEVIATION, Learner
 from orchestrator.open_pool import Placement
 from orchestrator.run_directory import RunDirectory
 from orchestrator.state import TrainState
@@ -73,6 +74,7 @@ def open_processes(
         else:
             learner = Learner(config, data, device=device_here(config))
             stack.callback(learner.close)
+            _settle_precision(config, learner, directory, say, warn)
             directory.event("placed", placement="learner", learner=learner.describe())
             yield Processes(learner)
 
@@ -101,7 +103,7 @@ def needs(config: RunConfig, placement: str) -> dict[str, Need]:
 def _actors(
     config: RunConfig, data: Dataset, directory: RunDirectory, say: Say, warn: Say, stack: ExitStack
 ) -> Processes:
-    known = (directory.read_json("placement.json") or {}).get("placement")
+    known = _choices(directory).get("placement")
     placement: str = known or config.rollout.placement
     if not config.rollout.workers:
         placement = "learner"
@@ -139,11 +141,12 @@ def _actors(
     chosen: Placement = "workers" if workers else "learner"
     if placement == "auto":
         chosen, seconds = _fastest(config, learner, workers)
-        directory.write_json("placement.json", {"placement": chosen, "seconds_per_sequence": seconds})
+        _keep_choice(directory, {"placement": chosen, "seconds_per_sequence": seconds})
         if chosen == "learner":
             cluster.release(workers)
     elif workers:
         learner.place("workers", workers)
+    _settle_precision(config, learner, directory, say, warn)
     described = learner.describe()
     directory.event(
         "placed", placement=chosen, workers=len(workers) if chosen == "workers" else 0, learner=described
@@ -182,6 +185,7 @@ def _rollout_workers(config: RunConfig, data: Dataset, cluster: Cluster, need: N
         RayRolloutWorker,
         skeleton(networks),
         config.rollout.memory_mb * 2**20,
+        config.rollout.tables_mb * 2**20,
         need=need,
         max_restarts=config.rollout.worker_restarts,
     )
@@ -198,6 +202,35 @@ def _fastest(
         return "workers", seconds
     learner.place("learner", ())
     return "learner", seconds
+
+
+def _settle_precision(
+    config: RunConfig, learner: Learner, directory: RunDirectory, say: Say, warn: Say
+) -> None:
+    """Has scores computed as the configuration says, or as the run has chosen, or chooses now."""
+    asked = config.rollout.precision
+    if asked == "fp32":
+        return
+    precision: Precision | None = _choices(directory).get("precision")
+    if asked == "bf16":
+        precision = "bf16"
+        if not learner.fast_bf16():
+            warn("rollout.precision=bf16, but there are no instructions for it: fp32 is faster here")
+    elif precision is None:
+        deviation = learner.precision_deviation() if learner.fast_bf16() else None
+        precision = "bf16" if deviation is not None and deviation <= MOST_DEVIATION else "fp32"
+        _keep_choice(directory, {"precision": precision, "precision_deviation": deviation})
+        say(f"scores are computed in {precision}")
+    learner.set_precision(precision)
+
+
+def _choices(directory: RunDirectory) -> dict[str, Any]:
+    """What the run has found out before its first step, and keeps to."""
+    return dict(directory.read_json("placement.json") or {})
+
+
+def _keep_choice(directory: RunDirectory, choice: dict[str, Any]) -> None:
+    directory.write_json("placement.json", _choices(directory) | choice)
 
 
 def check_placement(config: RunConfig) -> None:

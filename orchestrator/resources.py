@@ -23,6 +23,12 @@ class RolloutConfig(Frozen):
     """Where rollouts are made when there are workers. auto: wherever a short trial before the first step is
     faster; the choice is kept in the run."""
 
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """In what scores are computed. bf16: matrix products of bfloat16 where the discriminator offers that,
+    faster on GPUs and on processors with AMX or AVX-512 BF16. auto: bf16 where everyone who scores has such
+    instructions, and credits tried before the first step move by 0.01 at most; the choice is kept in the
+    run."""
+
     worker_gpus: float = Field(0.0, ge=0, le=64)
     """GPUs of each worker; a fraction shares one among several."""
 
@@ -40,6 +46,10 @@ class RolloutConfig(Frozen):
 
     memory_mb: int = Field(256, ge=16)
     """Memory that the completions of one unit may take, in MiB."""
+
+    tables_mb: int = Field(512, ge=0)
+    """Memory that each process which scores may take for what a discriminator can work out beforehand, in
+    MiB. Less is slower, and changes the last bits of scores."""
 
 
 class LearnerConfig(Frozen):

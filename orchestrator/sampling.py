@@ -23,7 +23,7 @@ from orchestrator.codec import Codec
 from orchestrator.data import Dataset, decode
 from orchestrator.errors import UserError
 from orchestrator.run_directory import write_json
-from workers.rollout import sample
+from workers.generation import sample
 
 AT_ONCE = 256
 _FORMAT = 1

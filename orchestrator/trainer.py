@@ -14,12 +14,13 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from algorithms.base import Stage
-from algorithms.types import Loss, Rollouts, RolloutSpec, Sequences
+from algorithms.types import Loss, Precision, Rollouts, RolloutSpec, Sequences
 from orchestrator.config import PretrainConfig, RunConfig
 from orchestrator.errors import GuardError
 from orchestrator.progress import Progress
@@ -42,6 +43,7 @@ class Trainer:
         *,
         branch: str = "",
         trains_discriminator: bool = True,
+        precision: Precision = "fp32",
     ) -> None:
         """
         Args:
@@ -49,9 +51,10 @@ class Trainer:
             train: the real sequences, [n, T].
             branch: the control's name; no random number depends on it, so that only one thing differs.
             trains_discriminator: whether the adversarial stage has discriminator phases.
+            precision: of the scores that the generator learns from.
         """
         self.config, self.state, self.pool, self.train, self.branch = config, state, pool, train, branch
-        self.device = state.device
+        self.device, self.precision = state.device, precision
         self.trains_discriminator = (
             trains_discriminator and "pretrain_discriminator" in state.algorithm.stages
         )
@@ -115,8 +118,8 @@ class Trainer:
         self._published = False
 
     def _pretrain_discriminator(self, metrics: _Metrics) -> None:
-        self._discriminate((self.config.seed, "pretrain_discriminator", self.state.done), metrics,
-                           self.config.pretrain.discriminator_epochs)  # fmt: skip
+        place: philox.Path = (self.config.seed, "pretrain_discriminator", self.state.done)
+        self._discriminate(place, metrics, self.config.pretrain.discriminator_epochs, self.train)
         self.publish()
 
     def _adversarial(self, metrics: _Metrics) -> None:
@@ -127,8 +130,8 @@ class Trainer:
             self.publish()
         for g in range(settings.g_steps):
             place = (*path, "generator", g)
-            real = self._draw_real((*place, "real"))
-            spec = state.algorithm.rollouts(state.done)
+            real = self._draw_real((*place, "real"), self.config.batch_size)
+            spec = replace(state.algorithm.rollouts(state.done), precision=self.precision)
             with metrics.timed("time/generate"):
                 wanted = Request(len(real), real.source, real if spec.clamp else None)
                 fake = self.pool.collect(spec, wanted, place).to(self.device)
@@ -147,23 +150,26 @@ class Trainer:
             self.publish()
         if self.trains_discriminator:
             for d in range(settings.d_steps):
-                self._discriminate((*path, "discriminator", d), metrics, settings.d_epochs)
+                place = (*path, "discriminator", d)
+                few = settings.d_sequences
+                real = self.train if few is None else self._draw_real((*place, "positives"), few)
+                self._discriminate(place, metrics, settings.d_epochs, real)
         if state.policy is not None:
             _blend(state.policy, state.generator, settings.policy_delay)
         self.publish()
 
-    def _discriminate(self, path: philox.Path, metrics: _Metrics, epochs: int) -> None:
+    def _discriminate(self, path: philox.Path, metrics: _Metrics, epochs: int, positives: Sequences) -> None:
         """k epochs over the positives and as many fresh negatives; half of each minibatch is real."""
         state, half = self.state, max(1, self.config.batch_size // 2)
         with metrics.timed("time/negatives"):
-            wanted = Request(len(self.train), self.train.source)
+            wanted = Request(len(positives), positives.source)
             fakes = self.pool.collect(NEGATIVES, wanted, (*path, "negatives")).sequences
         state.discriminator.train()
         state.generator.eval()
         with metrics.timed("time/d_update"):
             for epoch in range(epochs):
                 pairs = zip(
-                    self._minibatches(self.train, half, (*path, epoch, "real")),
+                    self._minibatches(positives, half, (*path, epoch, "real")),
                     self._minibatches(fakes, half, (*path, epoch, "fake")),
                     strict=True,
                 )
@@ -200,9 +206,9 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         metrics.add({f"loss/{network}": loss.value.detach(), f"{letter}/grad_norm": norm, **loss.metrics})
 
-    def _draw_real(self, path: philox.Path) -> Sequences:
-        size = min(self.config.batch_size, len(self.train))
-        return self.train.select(torch.randperm(len(self.train), generator=philox.generator(path))[:size])
+    def _draw_real(self, path: philox.Path, count: int) -> Sequences:
+        """So many real sequences, none twice; all of them in some order where there are no more."""
+        return self.train.select(torch.randperm(len(self.train), generator=philox.generator(path))[:count])
 
     def _minibatches(self, sequences: Sequences, size: int, path: philox.Path) -> Iterator[Sequences]:
         """All sequences once, in an order that belongs to the path; the last batch may be smaller."""

@@ -14,21 +14,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-SCORED = 128
-"""Sequences in one call of a score."""
+# A GPU is given as much at a time as it takes to fill it.
 
 
-def sampled(symbols: int) -> int:
+def sampled(symbols: int, device: torch.device) -> int:
     """Sequences in one call of a generator while they are sampled and while their prefixes are read.
 
-    Few, since a unit has few; the time of a call does not shrink with a small alphabet.
+    On a CPU few, since a unit has few; the time of a call does not shrink with a small alphabet.
     """
+    if device.type != "cpu":
+        return 1024
     return 128 if symbols <= 1024 else 64
 
 
-def completed(symbols: int) -> int:
-    """Completions in one call: their logits about fill a core's second-level cache (2,000 symbols: 1 MB)."""
-    return 2 * sampled(symbols)
+def completed(symbols: int, device: torch.device) -> int:
+    """Completions in one call: on a CPU their logits about fill a core's second-level cache."""
+    return 8192 if device.type != "cpu" else 2 * sampled(symbols, device)
+
+
+def scored(device: torch.device) -> int:
+    """Sequences in one call of a score."""
+    return 4096 if device.type != "cpu" else 256
+
+
+def read_at_once(device: torch.device) -> int:
+    """Sequences in one call that reads their prefixes for a score; on a CPU few, since a unit has few."""
+    return 256 if device.type != "cpu" else 64
 
 
 def pieces(rows: Tensor, size: int) -> Sequence[Tensor]:

@@ -17,13 +17,14 @@ from typing import Protocol, Self
 import torch
 
 from algorithms.bleu import References
-from algorithms.models.base import Discriminator, Generator
+from algorithms.models.base import Discriminator, Generator, Scorer
 from algorithms.types import Rollouts, RolloutSpec, Sequences, Source, join_sequences
 from workers.ledger import Ledger
-from workers.messages import device_class
+from workers.messages import DeviceClass, device_class
 from workers.philox import Path
 from workers.process import alone, clock
 from workers.rollout import Block, Networks, rollout
+from workers.scoring import CurrentScorer
 from workers.weights import NETWORKS, Publications, Tag, load
 
 
@@ -55,6 +56,11 @@ class Pool(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Every class of device that counts for ``exact``, in words; one where that is true."""
+        ...
+
+    @property
+    def fast_bf16(self) -> bool:
+        """Whether everyone who computes units multiplies bfloat16 fast, as far as is known."""
         ...
 
     def greet(self) -> None:
@@ -133,6 +139,7 @@ class InProcessPool:
         unit: int,
         sample_unit: int,
         memory: int,
+        table_bytes: int = 0,
     ) -> None:
         """
         Args:
@@ -141,10 +148,12 @@ class InProcessPool:
             unit: sequences per unit where prefixes are completed.
             sample_unit: sequences per unit where they are only sampled.
             memory: bytes for the completions of one unit.
+            table_bytes: for what a scorer works out beforehand.
         """
         self._unit, self._sample_unit, self._memory = unit, sample_unit, memory
         copies = (copy.deepcopy(generator), copy.deepcopy(generator), copy.deepcopy(discriminator))
         self._networks = Networks(*copies).eval()
+        self._scorer = CurrentScorer(self._networks.discriminator, table_bytes)
         self._device = next(generator.parameters()).device
         self._references: References | None = None
         self._publications = Publications()
@@ -168,8 +177,14 @@ class InProcessPool:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        dtype = next(self._networks.generator.parameters()).dtype
-        return (str(device_class(self._device, dtype, 1)),)
+        return (str(self._class()),)
+
+    @property
+    def fast_bf16(self) -> bool:
+        return self._class().fast_bf16
+
+    def _class(self) -> DeviceClass:
+        return device_class(self._device, next(self._networks.generator.parameters()).dtype, 1)
 
     def greet(self) -> None:
         """Threads need not be asked."""
@@ -178,6 +193,8 @@ class InProcessPool:
         started, size = time.perf_counter(), 0
         for weights in self._publications.update(generator, discriminator, policy):
             load(getattr(self._networks, weights.network), weights)
+            if weights.network == "discriminator":
+                self._scorer.weights_changed()
             size += len(weights.buffer)
         self._tags = {network: weights.tag for network, weights in self._publications.latest.items()}
         self._ledger.published(time.perf_counter() - started, self._tags, size)
@@ -189,7 +206,8 @@ class InProcessPool:
         unit = self._unit if spec.completions else self._sample_unit
         work = blocks(request, spec.samples, unit)
         with self._ledger.collecting(), alone():
-            tasks = [self._executor.submit(self._one, spec, block, path, request) for block in work]
+            scorer = self._scorer() if spec.scores else None
+            tasks = [self._executor.submit(self._one, spec, block, path, request, scorer) for block in work]
             try:
                 parts = []
                 for task in tasks:
@@ -205,7 +223,7 @@ class InProcessPool:
         return self._ledger.report()
 
     def _one(
-        self, spec: RolloutSpec, block: Block, path: Path, request: Request
+        self, spec: RolloutSpec, block: Block, path: Path, request: Request, scorer: Scorer | None
     ) -> tuple[Rollouts, float, dict[str, Tag]]:
         """A unit, its seconds, and the weights that it was computed with."""
         started, used = clock(self._device), self._tags
@@ -215,6 +233,7 @@ class InProcessPool:
             block.to(self._device),
             path,
             references=self._references,
+            scorer=scorer,
             memory=self._memory,
             temperature=request.temperature,
         )

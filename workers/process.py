@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ def settle(threads: int) -> None:
     system, and each page would be faulted in and zeroed anew (half of the time of a likelihood step at
     V = 2,000). No result depends on that.
     """
+    # cuBLAS sums in a fixed order only with a workspace of a fixed size, and reads this when it starts
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # filling fresh memory costs time, and nothing here reads it unwritten

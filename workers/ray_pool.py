@@ -52,11 +52,11 @@ OTHER_ADVICE = "Look at this machine's memory and at Ray's logs"
 class RayRolloutWorker(RolloutWorker):
     """The actor: a rollout worker that fetches by reference what a task wants and it lacks."""
 
-    def __init__(self, networks: Networks, memory: int) -> None:
+    def __init__(self, networks: Networks, memory: int, table_bytes: int = 0) -> None:
         # at run time, since that module makes actors of this class
         from workers.cluster import assigned_device
 
-        super().__init__(networks, memory, assigned_device())
+        super().__init__(networks, memory, assigned_device(), table_bytes)
         self.node = ray.get_runtime_context().get_node_id()
 
     def fetch_and_run(self, task: Task, parcels: Parcels, fetch_s: float) -> Result | Failed:
@@ -115,16 +115,17 @@ class RayPool:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Those of all workers that have answered, and this process's own where both compute on a CPU."""
+        """Of all workers that have answered, and of this process where both compute on a CPU."""
         return tuple(sorted(map(str, self._members.classes(self._device))))
 
     @property
     def exact(self) -> bool:
-        """Whether all workers that have answered compute equal bits; once it is false, it stays so.
-
-        Where networks learn on the CPU, units are also to be those of the in-process pool here.
-        """
+        """Whether ``classes`` is one; once it is not, it stays so."""
         return len(self._members.classes(self._device)) <= 1
+
+    @property
+    def fast_bf16(self) -> bool:
+        return all(one.fast_bf16 for one in self._members.classes(self._device))
 
     def add(self, worker: Handle) -> None:
         """One worker more, between two requests."""

@@ -29,6 +29,7 @@ from workers.messages import (
 )
 from workers.process import clock, settle
 from workers.rollout import Networks, rollout
+from workers.scoring import CurrentScorer
 from workers.weights import NETWORKS, Tag, Weights, load
 
 
@@ -51,13 +52,16 @@ class RolloutWorker:
         device_class: what it computes on.
     """
 
-    def __init__(self, networks: Networks, memory: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, networks: Networks, memory: int, device: torch.device | str = "cpu", table_bytes: int = 0
+    ) -> None:
         """
         Args:
             networks: of the learner's shapes (``skeleton``), changed in place; their values are replaced
                 before the first unit.
             memory: bytes for the completions of one unit.
             device: where units are computed.
+            table_bytes: for what a scorer works out beforehand.
         """
         settle(1)
         self._device = torch.device(device)
@@ -70,6 +74,7 @@ class RolloutWorker:
             network.to(self._device)
         self._networks = networks.eval()
         self._memory = memory
+        self._scorer = CurrentScorer(self._networks.discriminator, table_bytes)
         dtype = next(networks.generator.parameters()).dtype
         self.device_class = device_class(self._device, dtype, torch.get_num_threads())
         self.node = platform.node()
@@ -106,6 +111,8 @@ class RolloutWorker:
         started = clock(self._device)
         self._held.pop(network, None)  # until it is whole, it holds nothing
         load(getattr(self._networks, network), weights)
+        if network == "discriminator":
+            self._scorer.weights_changed()
         self._held[network] = weights.tag
         self._loading += clock(self._device) - started
 
@@ -147,6 +154,7 @@ class RolloutWorker:
             task.block(self._device),
             task.path,
             references=references,
+            scorer=self._scorer() if task.spec.scores else None,
             memory=self._memory,
             temperature=task.temperature,
         )

@@ -17,7 +17,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from algorithms.types import Alphabet, Sequences, Source, join_sequences
+from algorithms.types import Alphabet, Rows, Sequences, Source, join_sequences
 
 
 class State(Protocol):
@@ -107,6 +107,28 @@ _ONE_SHOT = (
 )
 
 
+class Scorer:
+    """How many rows are judged without gradient, with a discriminator's weights as they were at ``refresh``.
+
+    This one asks the discriminator, in float32. A model that shares work among the continuations of a
+    prefix, or computes faster in another form of its weights, has one of its own.
+    """
+
+    def __init__(self, D: Discriminator) -> None:
+        self._D = D
+
+    def refresh(self) -> None:
+        """Takes the weights as they are now; nothing else notices that they have changed."""
+
+    def read(self, sequences: Sequences) -> Tensor | None:
+        """What is worth knowing of the prefixes of B sequences, for those who continue them: [B, ...]."""
+        return None
+
+    def logits(self, rows: Rows) -> Tensor:
+        """[R] float32."""
+        return self._D.logits(rows.sequences.tokens, rows.sequences.source).float()
+
+
 class Discriminator(nn.Module):
     """Tells real sequences from generated ones by a logit: log D - log(1 - D), never a probability."""
 
@@ -119,6 +141,14 @@ class Discriminator(nn.Module):
         both = join_sequences([real, fake])
         logits = self.logits(both.tokens, both.source)
         return logits[: len(real)], logits[len(real) :]
+
+    def scorer(self, table_bytes: int = 0) -> Scorer:
+        """What scores many rows, with the weights as they are now; ``refresh`` it when they have changed.
+
+        Args:
+            table_bytes: memory that it may take for what can be worked out beforehand.
+        """
+        return Scorer(self)
 
     def prefix_logits(self, tokens: Tensor, source: Source | None = None) -> Tensor:
         """One logit for every prefix, [B, T] -> [B, T], from those that score partial sequences.

@@ -1,7 +1,7 @@
 """A recurrent language model: SeqGAN's generator, and the oracle that made its synthetic data.
 
 Yu et al. 2017, section 3 and the authors' code: one LSTM layer, one bias per gate, a linear softmax.
-The unrolled loop is ours because a completion needs the cell state after every prefix, which
+The loop is ours (``lstm_layer``) because a completion needs the cell state after every prefix, which
 ``torch.nn.LSTM`` does not return.
 """
 
@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from algorithms.config import Frozen
 from algorithms.models.base import Generator
+from algorithms.models.linear_log_prob import linear_log_prob
+from algorithms.models.lstm_layer import lstm_layer
 from algorithms.models.products import product
 from algorithms.types import Alphabet, Source
-
-LOGITS_IN_CACHE = 2**20
-"""Logits that a likelihood keeps at a time where no gradient is wanted: 4 MiB of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +83,11 @@ class LSTMGenerator(Generator):
     def log_prob(self, tokens: Tensor, source: Source | None = None) -> Tensor:
         B, T = tokens.shape
         h, _ = self._unroll(self._inputs(tokens))
-        # without a backward pass the logits of [B, T, V] are not needed at once: pieces of them stay in cache
-        rows = B * T if torch.is_grad_enabled() else max(1, LOGITS_IN_CACHE // self.alphabet.size)
-        pairs = zip(torch.split(h.reshape(B * T, -1), rows), torch.split(tokens.flatten(), rows), strict=True)
-        # cross_entropy fuses log-softmax and gather: no second [B, T, V] tensor is kept for the backward pass
-        picked = [nn.functional.cross_entropy(self._logits(h), y, reduction="none") for h, y in pairs]
-        return -torch.cat(picked).view(B, T).masked_fill(~self.alphabet.mask(tokens), 0.0)
+        banned = self.banned if self.alphabet.banned else None
+        picked = linear_log_prob(
+            h.reshape(B * T, -1), self.output, self.output_bias, tokens.flatten(), banned
+        )
+        return picked.view(B, T).masked_fill(~self.alphabet.mask(tokens), 0.0)
 
     def start(self, rows: int, source: Source | None = None) -> LSTMState:
         zeros = self.bias.new_zeros(rows, self.recurrent.shape[0])
@@ -115,14 +113,9 @@ class LSTMGenerator(Generator):
 
     def _unroll(self, fed: Tensor) -> tuple[Tensor, Tensor]:
         B, T = fed.shape
-        gates = torch.addmm(self.bias, self._embed(fed.flatten()), self.input).view(B, T, -1)
-        state = self.start(B)
-        h, c, hs, cs = state.h, state.c, [], []
-        for gate in gates.unbind(1):  # its backward pass is one stack; indexing would fill [B, T, 4H] T times
-            h, c = self._cell(gate, h, c)
-            hs.append(h)
-            cs.append(c)
-        return torch.stack(hs, 1), torch.stack(cs, 1)  # [B, T, H] each
+        gates = torch.addmm(self.bias, self._embed(fed.t().flatten()), self.input).view(T, B, -1)
+        h, c = lstm_layer(gates, self.recurrent)
+        return h.transpose(0, 1), c.transpose(0, 1)  # [B, T, H] each
 
     def _cell(self, gates: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         i, f, g, o = torch.addmm(gates, h, self.recurrent).chunk(4, 1)

@@ -19,8 +19,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from algorithms.config import Frozen
-from algorithms.models.base import Discriminator
+from algorithms.models.base import Discriminator, Scorer
 from algorithms.models.products import product
+from algorithms.models.text_cnn_scorer import TextCNNScorer
+from algorithms.models.window_maxima import window_maxima
 from algorithms.types import Alphabet, Source
 
 PAPER_FILTERS = (
@@ -81,29 +83,27 @@ class TextCNN(Discriminator):
         nn.init.constant_(self.output.bias, 0.1)
 
     def logits(self, tokens: Tensor, source: Source | None = None) -> Tensor:
-        B, T = tokens.shape
         x = self.embedding(tokens)  # [B, T, E]
         mask = None if self.alphabet.end is None else self.alphabet.mask(tokens)  # [B, T]
         if mask is not None:
             x = x * mask[..., None]
-        row = x.reshape(B, -1)  # [B, T E]
-        pooled = []
-        for convolution in self.convolutions:
-            assert isinstance(convolution, nn.Conv1d)
-            assert convolution.bias is not None
-            F, E, w = convolution.weight.shape
-            # one matrix product over windows: on CPU faster than conv1d at these sizes
-            windows = row.unfold(1, w * E, E).reshape(-1, w * E)  # [B (T - w + 1), w E]
-            kernel = convolution.weight.permute(2, 1, 0).reshape(w * E, F)
-            responses = product(windows, kernel).view(B, T - w + 1, F)
-            if mask is not None:
-                responses = responses.masked_fill(~mask[:, : T - w + 1, None], -torch.inf)
-            pooled.append(responses.amax(1) + convolution.bias)  # [B, F]
-        c = torch.cat(pooled, 1).relu()  # [B, features]; relu and maximum commute
+        maxima = window_maxima(x, [convolution.weight for convolution in self.filters()], mask)
+        c = (maxima + self.biases()).relu()  # [B, features]; relu and maximum commute
         tau = torch.sigmoid(product(c, self.gate.weight.t(), self.gate.bias))
         transformed = product(c, self.transform.weight.t(), self.transform.bias)
         h = tau * torch.relu(transformed) + (1 - tau) * c
         return self.output(self.dropout(h)).squeeze(1)  # [B]
+
+    def filters(self) -> list[nn.Conv1d]:
+        """The convolutions, in the order of their features."""
+        return [layer for layer in self.convolutions if isinstance(layer, nn.Conv1d)]
+
+    def biases(self) -> Tensor:
+        """Of all filters: [features]."""
+        return torch.cat([layer.bias for layer in self.filters() if layer.bias is not None])
+
+    def scorer(self, table_bytes: int = 0) -> Scorer:
+        return TextCNNScorer(self, table_bytes)
 
     def regularization(self) -> Tensor:
         return self.l2 * 0.5 * (self.output.weight.square().sum() + self.output.bias.square().sum())

@@ -11,7 +11,7 @@ from algorithms.bleu import References, sentence_bleu
 from algorithms.models.base import Discriminator
 from algorithms.models.text_cnn import TextCNN
 from algorithms.scores import SCORES, lookup
-from algorithms.types import Alphabet, Sequences
+from algorithms.types import Alphabet, Rows, Sequences
 
 
 @pytest.fixture
@@ -32,27 +32,27 @@ def D() -> Discriminator:
 
 
 def test_logit_is_the_discriminators(rows: Sequences, D: Discriminator) -> None:
-    got = lookup("logit").function(D, rows, None)
-    assert got.equal(D.logits(rows.tokens))
+    got = lookup("logit").function(D.scorer(), Rows(rows), None)
+    torch.testing.assert_close(got, D.logits(rows.tokens))
     assert got.dtype == torch.float32
 
 
 def test_logit_is_float32_whatever_the_discriminator_computes_in(rows: Sequences, D: Discriminator) -> None:
-    assert lookup("logit").function(D.double(), rows, None).dtype == torch.float32
+    assert lookup("logit").function(D.double().scorer(), Rows(rows), None).dtype == torch.float32
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_bleu_is_sentence_bleu_of_its_order(
     n: int, rows: Sequences, D: Discriminator, references: References
 ) -> None:
-    got = lookup(f"bleu_{n}").function(D, rows, references)
+    got = lookup(f"bleu_{n}").function(D.scorer(), Rows(rows), references)
     assert got.equal(sentence_bleu(rows, references, n))
     assert (got.shape, got.dtype) == ((3,), torch.float32)
 
 
 def test_bleu_by_hand(rows: Sequences, D: Discriminator, references: References) -> None:
     # 1 2 3 4: four words known, two of three pairs, one of two triples; 5 5 5 5: one word of four
-    two, three = (lookup(f"bleu_{n}").function(D, rows, references) for n in (2, 3))
+    two, three = (lookup(f"bleu_{n}").function(D.scorer(), Rows(rows), references) for n in (2, 3))
     assert two[0].item() == pytest.approx((2 / 3) ** (1 / 2))
     assert three[0].item() == pytest.approx((2 / 3 * 1 / 2) ** (1 / 3))
     assert two[2].item() == pytest.approx((1 / 4 * 0.1 / 3) ** (1 / 2))
@@ -60,7 +60,7 @@ def test_bleu_by_hand(rows: Sequences, D: Discriminator, references: References)
 
 def test_bleu_without_references_is_refused(rows: Sequences, D: Discriminator) -> None:
     with pytest.raises(ValueError, match="bleu_3 compares with real sequences"):
-        lookup("bleu_3").function(D, rows, None)
+        lookup("bleu_3").function(D.scorer(), Rows(rows), None)
 
 
 @pytest.mark.parametrize("name", SCORES)

@@ -8,9 +8,10 @@ import torch
 from algorithms.models.lstm import LSTMGenerator
 from algorithms.types import Alphabet, Rollouts, RolloutSpec, Sequences, Source
 from toys import NgramGenerator, TabularDiscriminator, ToyOneShot, ToySeq2Seq, ToyTransformer, all_sequences
-from workers import rollout as module
+from workers import generation, scoring
+from workers.generation import complete, sample
 from workers.philox import normal
-from workers.rollout import Block, Networks, complete, rollout, sample
+from workers.rollout import Block, Networks, rollout
 
 FIXED = Alphabet(size=3)
 VARIABLE = Alphabet(size=4, start=0, end=1, pad=0, banned=(0,))
@@ -125,8 +126,10 @@ def test_credits_do_not_depend_on_units_or_chunks(unit, memory):
 def test_credits_do_not_depend_on_how_many_rows_a_call_has(monkeypatch):
     nets, spec = networks(), RolloutSpec(completions=4)
     whole = joined([rollout(nets, spec, Block(0, 16), (2,))])
-    for name, size in [("sampled", lambda V: 5), ("completed", lambda V: 3), ("SCORED", 7)]:
-        monkeypatch.setattr(module, name, size)
+    monkeypatch.setattr(generation, "sampled", lambda V, device: 5)
+    monkeypatch.setattr(generation, "completed", lambda V, device: 3)
+    monkeypatch.setattr(scoring, "scored", lambda device: 7)
+    monkeypatch.setattr(scoring, "read_at_once", lambda device: 2)
     pieces = joined([rollout(nets, spec, Block(0, 16), (2,))])
     assert torch.equal(whole[0], pieces[0])
     torch.testing.assert_close(whole[1], pieces[1], rtol=0, atol=1e-6)
@@ -207,3 +210,21 @@ def test_units_go_to_the_device_and_are_not_copied_where_they_are():
     assert elsewhere.source.vector.device.type == "meta"
     assert elsewhere.real.tokens.device.type == elsewhere.real.source.tokens.device.type == "meta"
     assert Block(0, 3).to(torch.device("meta")) == Block(0, 3)
+
+
+@pytest.mark.parametrize("alphabet", [FIXED, VARIABLE], ids=["fixed", "variable"])
+@pytest.mark.parametrize("clamp", [0, 2])
+def test_rows_that_stay_after_their_end_change_nothing(alphabet, clamp, monkeypatch):
+    """A GPU is not asked which rows have ended; here the same code runs on the CPU."""
+    G = NgramGenerator(alphabet, T, seed=1)
+    nets, spec = (
+        Networks(G, G, TabularDiscriminator(alphabet, T, seed=2)),
+        RolloutSpec(completions=4, clamp=clamp),
+    )
+    real = sample(G, torch.arange(100, 116), (4,))[0]
+    compact = rollout(nets, spec, Block(0, 16, real=real), (3,))
+    monkeypatch.setattr(generation, "_looks", lambda *_: False)
+    staying = rollout(nets, spec, Block(0, 16, real=real), (3,))
+    for got, wanted in zip(joined([staying]), joined([compact]), strict=True):
+        assert torch.equal(got, wanted)
+    assert torch.equal(staying.sequences.lengths, compact.sequences.lengths)

@@ -13,7 +13,8 @@ from algorithms.models.lstm import LSTMGenerator
 from algorithms.models.text_cnn import TextCNN
 from algorithms.types import Alphabet, Rollouts, RolloutSpec, Sequences, Source
 from toys import ToyOneShot, ToyPrefixDiscriminator, ToySeq2Seq, ToyTransformer
-from workers.rollout import Block, Networks, complete, rollout, sample
+from workers.generation import complete, sample
+from workers.rollout import Block, Networks, rollout
 
 T, COUNT = 9, 67  # one sequence more than a call has, and some more
 UNITS = [1, 3, 8, 16, 64]

@@ -7,13 +7,15 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from algorithms.models.base import Scorer
 from algorithms.models.lstm import LSTMGenerator, LSTMState
 from algorithms.models.products import product
 from algorithms.models.text_cnn import PAPER_FILTERS, TextCNN
-from algorithms.types import Alphabet
-from workers.pieces import SCORED, completed, pieces, sampled
-from workers.sampling import inverse_cdf, log_prob_of
+from algorithms.sampling import draw, log_prob_of
+from algorithms.types import Alphabet, Rows, Sequences
+from workers.pieces import completed, pieces, read_at_once, sampled, scored
 
+CPU = torch.device("cpu")
 QUICK_FILTERS = ((1, 50), (2, 50), (3, 50), (4, 50), (6, 50), (10, 25), (20, 25))
 
 
@@ -44,14 +46,15 @@ def test_a_step_and_its_draw(V, hidden):
 
     def step(some: torch.Tensor) -> torch.Tensor:
         logits, moved = G.step(state.select(some), fed[some])
-        token = inverse_cdf(logits, u[some])
+        token, log_prob = draw(logits, u[some])
         tempered = logits / 0.7
-        beside = [moved.h, moved.c, token[:, None], inverse_cdf(tempered, u[some])[:, None]]
+        colder, colder_log_prob = draw(tempered, u[some])
+        beside = [moved.h, moved.c, torch.stack([token, colder, log_prob, colder_log_prob], 1)]
         likely = [log_prob_of(logits, token)[:, None], log_prob_of(tempered, token)[:, None]]
         return torch.cat([logits, *beside, *likely], 1)
 
-    check(step, rows, sampled(V), times=4)
-    check(step, rows, completed(V), times=4)
+    check(step, rows, sampled(V, CPU), times=4)
+    check(step, rows, completed(V, CPU), times=4)
 
 
 @pytest.mark.parametrize("hidden", [32, 64])
@@ -64,7 +67,7 @@ def test_prefix_states(hidden):
     def states(some: torch.Tensor) -> torch.Tensor:
         return torch.stack([torch.cat([one.h, one.c], 1) for one in G.prefix_states(tokens[some])], 1)
 
-    check(states, 200, sampled(2000), times=6)
+    check(states, 200, sampled(2000, CPU), times=6)
 
 
 @pytest.mark.parametrize("ends", [False, True])
@@ -82,7 +85,19 @@ def test_a_score(embedding, filters, ends):
     if ends:
         at = torch.randint(20, (300, 1))
         tokens = tokens.scatter(1, at, 1).masked_fill(torch.arange(20) > at, 0)
-    check(lambda some: D.logits(tokens[some]), 300, SCORED, times=2 if filters is PAPER_FILTERS else 6)
+    for tables in (0, 2**30):
+        scorer = D.scorer(tables)
+
+        def judged(some: torch.Tensor, scorer: Scorer = scorer) -> torch.Tensor:
+            return scorer.logits(Rows(Sequences(tokens[some], symbols.lengths(tokens[some]))))
+
+        def read(some: torch.Tensor, scorer: Scorer = scorer) -> torch.Tensor:
+            known = scorer.read(Sequences(tokens[some], symbols.lengths(tokens[some])))
+            assert known is not None
+            return known
+
+        check(judged, 300, scored(CPU), times=2 if filters is PAPER_FILTERS else 6)
+        check(read, 100, read_at_once(CPU), times=2)
 
 
 @pytest.mark.parametrize("K", [5, 25, 32, 301])

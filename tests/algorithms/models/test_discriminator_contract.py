@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from algorithms.models.base import Discriminator
 from algorithms.models.text_cnn import TextCNN
-from algorithms.types import Alphabet
+from algorithms.types import Alphabet, Origin, Rows, Sequences
 from toys import TabularDiscriminator, ToyPrefixDiscriminator, all_sequences
 from toys.cases import ALPHABETS, FIXED, VARIABLE, T, texts
 
@@ -95,6 +95,49 @@ def test_a_row_does_not_depend_on_the_other_rows(name: str, alphabet: Alphabet) 
     expected = D.logits(tokens)[rows]
     assert_close(D.logits(tokens[rows]), expected, atol=1e-5, rtol=0)
     assert_close(D.logits(tokens[rows[:1]]), expected[:1], atol=1e-5, rtol=0)
+
+
+TABLES = pytest.mark.parametrize("table_bytes", [0, 200, 2**20])
+
+
+@every
+@both_alphabets
+@TABLES
+def test_its_scorer_gives_its_logits(name: str, alphabet: Alphabet, table_bytes: int) -> None:
+    D, tokens = make(name, alphabet)
+    rows = Rows(Sequences(tokens, alphabet.lengths(tokens)))
+    scorer = D.scorer(table_bytes)
+    assert_close(scorer.logits(rows), D.logits(tokens), atol=1e-5, rtol=0)
+    with torch.no_grad():
+        for parameter in D.parameters():
+            parameter.mul_(1.5)
+    scorer.refresh()
+    assert_close(scorer.logits(rows), D.logits(tokens), atol=1e-5, rtol=0)
+
+
+@every
+@both_alphabets
+@TABLES
+@pytest.mark.parametrize("told", [False, True])
+def test_its_scorer_may_use_what_sequences_share(
+    name: str, alphabet: Alphabet, table_bytes: int, told: bool
+) -> None:
+    D, tokens = make(name, alphabet)
+    lengths = alphabet.lengths(tokens)
+    of, rows, shared = [], [], []
+    for b, t in [(b, t) for b in range(0, len(tokens), 3) for t in range(1, T) if lengths[b] > t]:
+        for row in (tokens[:, :t] == tokens[b, :t]).all(1).nonzero()[:, 0].tolist():
+            of, rows, shared = [*of, b], [*rows, row], [*shared, t]
+    of, rows, shared = [*of, *range(len(tokens))], [*rows, *range(len(tokens))], [*shared, *[T] * len(tokens)]
+    scorer, whole = D.scorer(table_bytes), Sequences(tokens, lengths)
+    for least in (1, 2, T):  # a call with longer prefixes only may say so
+        some = [i for i, t in enumerate(shared) if t >= least]
+        picked = torch.tensor(rows)[some]
+        origin = Origin(
+            scorer.read(whole), torch.tensor(of)[some], torch.tensor(shared)[some], least if told else 0
+        )
+        got = scorer.logits(Rows(whole.select(picked), origin))
+        assert_close(got, D.logits(tokens)[picked], atol=1e-5, rtol=0)
 
 
 @every
