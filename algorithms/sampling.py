@@ -17,23 +17,27 @@ from torch.nn.functional import pad
 BLOCK = 64
 
 
-def draw(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+def weigh(logits: Tensor) -> Tensor:
+    """Probabilities up to a factor of each row's own, the greatest 1: [R, V] -> [R, V]."""
+    top = logits.amax(1, keepdim=True)
+    # 2 ** ((logits - top) / log 2), in one pass each; what rounding does to top / log 2, it does to all
+    return torch.add(top * (-1 / log(2)), logits, alpha=1 / log(2)).exp2_()
+
+
+def draw(weights: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """The token whose interval of the cumulative distribution holds the row's number; its log-probability.
 
-    A symbol of logit -inf is never returned.
+    A symbol of weight 0 is never returned.
 
     Args:
-        logits: [R, V], unnormalised; at least one finite logit in each row.
+        weights: [R, V], not negative, with a positive sum; see ``weigh``.
         uniform: [R] in [0, 1).
 
     Returns:
         [R] int64, [R].
     """
-    R, V = logits.shape
+    R, V = weights.shape
     width = _width(V)
-    top = logits.amax(1, keepdim=True)
-    # 2 ** ((logits - top) / log 2), in one pass each; what rounding does to top / log 2, it does to all
-    weights = torch.add(top * (-1 / log(2)), logits, alpha=1 / log(2)).exp2_()
     if V % width:
         weights = pad(weights, (0, width - V % width))
     weights = weights.view(R, -1, width)
@@ -44,10 +48,12 @@ def draw(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     below = 1 - torch.finfo(weights.dtype).eps
     target = uniform.to(weights.dtype)[:, None] * (total * below)
     block = torch.searchsorted(begins, target, right=True) - 1  # [R, 1]
-    inner = _running_sum(weights.gather(1, block[..., None].expand(R, 1, width)).squeeze(1))  # [R, width]
-    rest = torch.minimum(target - begins.gather(1, block), inner[:, -1:] * below).clamp_min_(0)
-    token = block * width + torch.searchsorted(inner, rest, right=True)  # [R, 1]
-    return token.squeeze(1), (logits.gather(1, token) - top - total.log()).squeeze(1)
+    inside = weights.gather(1, block[..., None].expand(R, 1, width)).squeeze(1)  # [R, width]
+    sums = _running_sum(inside)
+    rest = torch.minimum(target - begins.gather(1, block), sums[:, -1:] * below).clamp_min_(0)
+    place = torch.searchsorted(sums, rest, right=True)  # [R, 1]
+    log_prob = (inside.gather(1, place) / total).log()
+    return (block * width + place).squeeze(1), log_prob.squeeze(1)
 
 
 def log_prob_of(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -110,6 +110,11 @@ class Branch:
             if stop():
                 break
             progress, self.position = self._learner.advance()
+            if (moved := progress.metrics.get("rollout/precision_deviation", 0.0)) > MOST_DEVIATION:
+                self.warn(
+                    f"step {progress.step}: scores in bfloat16 move a credit by {moved:.3f}; for exact ones "
+                    "start again with scoring.precision=fp32"
+                )
             progress = self._record(progress)
             try:
                 yield progress
@@ -190,13 +195,7 @@ class Branch:
 
     def _evaluate(self) -> dict[str, float]:
         """The metrics of the generator as it is."""
-        measured = self._learner.evaluate()
-        if (moved := measured.metrics.get("rollout/precision_deviation", 0.0)) > MOST_DEVIATION:
-            self.warn(
-                f"step {self.position.step}: scores in bfloat16 move a credit by {moved:.3f}; for exact ones "
-                "start again with rollout.precision=fp32"
-            )
-        return self._keep(self.position.step, measured)
+        return self._keep(self.position.step, self._learner.evaluate())
 
     def _have_evaluated(self, step: int, stage: str) -> None:
         """Commits, and has the checkpoint evaluated while training goes on."""

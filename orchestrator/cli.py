@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.bench.command import bench
 from orchestrator.errors import AdvseqError, ResumableError
 
 if TYPE_CHECKING:
@@ -219,6 +220,9 @@ def doctor(
         print_checks(checks)
     if any(check.status == "fail" for check in checks):
         raise typer.Exit(2)
+
+
+app.command()(bench)
 
 
 def main() -> None:

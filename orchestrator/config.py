@@ -17,7 +17,7 @@ from algorithms.models.registry import DiscriminatorConfig, GeneratorConfig
 from algorithms.models.text_cnn import TextCNN
 from algorithms.registry import AlgorithmConfig
 from algorithms.seqgan import SeqGAN
-from orchestrator.resources import ClusterConfig, LearnerConfig, RolloutConfig
+from orchestrator.resources import ClusterConfig, LearnerConfig, RolloutConfig, ScoringConfig
 
 SCHEMA = 1
 """Version of the resolved configuration in ``config.json``; raised when a key changes its meaning."""
@@ -201,6 +201,7 @@ class RunConfig(Frozen):
     pretrain: PretrainConfig = PretrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     rollout: RolloutConfig = RolloutConfig()
+    scoring: ScoringConfig = ScoringConfig()
     learner: LearnerConfig = LearnerConfig()
     cluster: ClusterConfig = ClusterConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()

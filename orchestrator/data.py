@@ -17,6 +17,8 @@ from orchestrator.errors import UserError
 from orchestrator.oracle import draw_oracle, load_oracle
 from workers.generation import sample
 from workers.philox import Path as Address
+from workers.pieces import completed
+from workers.process import alone
 
 DRAWN_AT_ONCE = 512
 
@@ -102,10 +104,13 @@ def load_data(config: DataConfig, say: Callable[[str], None] = lambda _: None) -
 
 
 def draw(G: Generator, count: int, address: Address) -> Sequences:
-    """``count`` sequences of a generator, by address: [count, T]."""
-    with torch.inference_mode():
+    """``count`` sequences of a generator, by address: [count, T]. On one thread, so that they do not depend
+    on how many there are."""
+    size = completed(G.alphabet.size, torch.device("cpu"))
+    with torch.inference_mode(), alone():
+        sampler = G.sampler()
         parts = [
-            sample(G, torch.arange(first, min(first + DRAWN_AT_ONCE, count)), address)[0]
+            sample(sampler, torch.arange(first, min(first + DRAWN_AT_ONCE, count)), address, size=size)[0]
             for first in range(0, count, DRAWN_AT_ONCE)
         ]
     drawn = join_sequences(parts)

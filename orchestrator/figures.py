@@ -94,7 +94,7 @@ def learning_curve(run_directory: Path, to: Path) -> Path:
         names = ("eval/nll_test", "eval/unique_rate")
     branched = next((before for stage, before, _ in run.own.stages() if stage == "adversarial"), None)
     wide = branched is not None
-    figure = _figure(11.0 if wide else 7.0, 6.4)
+    figure = new_figure(11.0 if wide else 7.0, 6.4)
     panels = figure.subplots(2, 1 + wide, sharex="col", squeeze=False)
     for (whole, *zoomed), name in zip(panels, names, strict=True):
         _shade_stages(whole, run.own, labelled=name == names[0])
@@ -113,7 +113,7 @@ def learning_curve(run_directory: Path, to: Path) -> Path:
     if wide:
         panels[0][1].set_title("adversarial stage and controls", fontsize=9, color=_GREY)
     _title(figure, run)
-    return _save(figure, to)
+    return save_figure(figure, to)
 
 
 def quality_diversity(run_directory: Path, to: Path) -> Path | None:
@@ -128,7 +128,7 @@ def quality_diversity(run_directory: Path, to: Path) -> Path | None:
         return None
     start = run.own.series(across, down, until=own[0][0] - 1)[-1:]
     paths = {name: history.series(across, down) for name, history in run.controls.items()} | {"": own}
-    figure = _figure(8.6, 5.6)
+    figure = new_figure(8.6, 5.6)
     axes = figure.subplots()
     for name, path in paths.items():
         x, y = ([row[i] for row in [*start, *path]] for i in (1, 2))
@@ -147,7 +147,7 @@ def quality_diversity(run_directory: Path, to: Path) -> Path | None:
         0.02, 0.02, "lower left is better", transform=axes.transAxes, color=_GREY, fontsize=9, style="italic"
     )
     _title(figure, run)
-    return _save(figure, to)
+    return save_figure(figure, to)
 
 
 class _Run:
@@ -272,23 +272,23 @@ def _style(branch: str) -> dict[str, Any]:
     return {"color": COLOURS.get(branch, _GREY), "linewidth": 1.3 if branch else 2.4}
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """A figure without a window and without global state: nothing else in the process is touched."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return FigureCanvasAgg(figure).figure
 
 
 def _title(figure: Figure, run: _Run) -> None:
-    text = f"{run.summary.get('recipe', 'run')}, seed {run.summary.get('seed', '?')}"
     data = f", on {run.summary['data']}" if run.summary.get("data") else ""
-    figure.suptitle(text + data, x=0.01, ha="left", fontsize=11, parse_math=False)
+    text = f"{run.summary.get('recipe', 'run')}, seed {run.summary.get('seed', '?')}{data}"
+    figure.suptitle(text, x=0.01, ha="left", fontsize=11, parse_math=False)
 
 
-def _save(figure: Figure, to: Path) -> Path:
+def save_figure(figure: Figure, to: Path) -> Path:
+    """Writes it, with no more lines around it than it needs."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="#dddddd", linewidth=0.6)

@@ -145,6 +145,13 @@ class Learner:
         progress = self._trainer.advance()
         if progress is None:
             raise ValueError("nothing is left to train: position() says so before")
+        if (
+            progress.stage == "adversarial"
+            and self._precision != "fp32"
+            and progress.done % self.config.evaluation.every == 0
+        ):
+            deviation = {"rollout/precision_deviation": self.precision_deviation()}
+            progress = replace(progress, metrics={**progress.metrics, **deviation})
         return progress, self.position()
 
     def evaluate(self, temperature: float = 1.0, *, judged: bool = True) -> Measured:
@@ -156,10 +163,7 @@ class Learner:
         """
         trainer = self._trainer
         judged = judged and trainer.has_discriminator()
-        measured = self._measure(trainer.state, self._pool, judged=judged, temperature=temperature)
-        if judged and self._precision != "fp32":
-            measured.metrics["rollout/precision_deviation"] = self.precision_deviation()
-        return measured
+        return self._measure(trainer.state, self._pool, judged=judged, temperature=temperature)
 
     def save(self, directory: Path, meta: Mapping[str, Any]) -> None:
         """Commits the state, and beside it what the controller must find again."""
@@ -171,15 +175,12 @@ class Learner:
         """See ``TrainState.parameters_sha256``."""
         return self._trainer.state.parameters_sha256()
 
-    def trial(self, parallel: int) -> float:
-        """Seconds that one sequence's rollouts take here; the best of two tries after a first one.
+    def trial(self) -> float:
+        """Seconds that one sequence's rollouts take here, in a step; the best of two tries after a first one.
 
         No state is changed and no random number is used up: every draw has an address.
-
-        Args:
-            parallel: units that are computed side by side; each gets two, but no more than a step has.
         """
-        spec, wanted = self._trial(2 * parallel)
+        spec, wanted = self._trial(self.config.batch_size)
         times = []
         for _ in range(3):
             started = clock(self._trainer.state.device)
@@ -192,8 +193,8 @@ class Learner:
         return self._pool.fast_bf16
 
     def precision_deviation(self) -> float:
-        """How far bfloat16 moves a credit: the most among all tokens of one unit's sequences."""
-        spec, wanted = self._trial(1)
+        """How far bfloat16 moves a credit: the most among all tokens of a few sequences."""
+        spec, wanted = self._trial(8)
         fp32, bf16 = (
             self._trainer.state.algorithm.credit(
                 self._pool.collect(replace(spec, precision=precision), wanted, (self.config.seed, "trial"))
@@ -206,12 +207,12 @@ class Learner:
         """In what scores are computed from now on, in this branch and in all that begin later."""
         self._precision = self._trainer.precision = precision
 
-    def _trial(self, units: int) -> tuple[RolloutSpec, Request]:
-        """A request of so many units, but no more than a step has, of the networks as they are."""
+    def _trial(self, sequences: int) -> tuple[RolloutSpec, Request]:
+        """A request of the networks as they are, for so many sequences or as many as a step has."""
         state = self._trainer.state
         self._pool.publish(state.generator, state.discriminator, state.policy)
         spec = state.algorithm.rollouts(0)
-        size = min(units * self.config.rollout.unit, self.config.batch_size, len(self.data.train))
+        size = min(sequences, self.config.batch_size, len(self.data.train))
         real = self.data.train.select(slice(0, size))
         return spec, Request(size, real.source, real if spec.clamp else None)
 

@@ -21,7 +21,8 @@ def open_pool(
     Args:
         workers: handles of rollout workers, where the placement is theirs.
     """
-    unit, sample_unit = config.rollout.unit, config.rollout.sample_unit
+    unit = unit_of(config, state, len(workers) if placement == "workers" else 0)
+    sample_unit = config.rollout.sample_unit
     if placement == "workers":
         from workers.ray_pool import Limits, RayPool  # Ray is imported where it is used, and nowhere else
 
@@ -34,5 +35,15 @@ def open_pool(
         unit=unit,
         sample_unit=sample_unit,
         memory=config.rollout.memory_mb * 2**20,
-        table_bytes=config.rollout.tables_mb * 2**20,
+        table_bytes=config.scoring.tables_mb * 2**20,
     )
+
+
+def unit_of(config: RunConfig, state: TrainState, workers: int) -> int:
+    """Sequences per unit where prefixes are completed, by so many workers or, for 0, by the learner.
+
+    A worker gets two units, so that it has one more while an answer is on its way.
+    """
+    sequences = config.batch_size * state.algorithm.rollouts(0).samples
+    threads = config.learner.threads if state.device.type == "cpu" else 1
+    return config.rollout.sequences_per_unit(sequences, 2 * workers or threads)

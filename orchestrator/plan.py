@@ -10,6 +10,7 @@ import torch
 from algorithms.types import Alphabet
 from orchestrator.config import RunConfig
 from orchestrator.data import load_data, shape
+from orchestrator.open_pool import unit_of
 from orchestrator.processes import check_placement, cluster_address, device_here, explained, needs
 from orchestrator.recipe import resolved
 from orchestrator.state import TrainState
@@ -37,6 +38,8 @@ def plan(config: RunConfig) -> dict[str, Any]:
     minibatches = (
         math.ceil(train / half) * config.algorithm.d_epochs * config.algorithm.d_steps if judged else 0
     )
+    sequences = config.batch_size * spec.samples
+    units = math.ceil(sequences / unit_of(config, state, config.rollout.workers)) if rows else 0
     trained = sum(parameters[name] for name in ("generator", "discriminator"))
     return {
         "config": resolved(config),
@@ -45,7 +48,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
         "adversarial_steps": adversarial,
         "controls": list(config.chosen_controls()) if adversarial else [],
         "completions_per_step": rows * config.algorithm.g_steps if adversarial else 0,
-        "units_per_step": math.ceil(config.batch_size * spec.samples / config.rollout.unit) if rows else 0,
+        "units_per_step": units,
         "discriminator_minibatches_per_step": minibatches if adversarial else 0,
         "checkpoint_mib": round(4 * (3 * trained + 2 * parameters["generator"]) / MIB, 1),
         "rollout_memory_mib": config.rollout.memory_mb * max(1, config.rollout.workers),

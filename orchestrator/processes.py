@@ -129,7 +129,7 @@ def _actors(
         need = replace(need, gpus=1)
     # on the controller's node: the run cannot outlive that one anyway, and the others may be reclaimed
     learning = cluster.begin(LearnerActor, config, data, need=need, near=True)
-    rolling = _rollout_workers(config, data, cluster, wanted["worker"]) if "worker" in wanted else None
+    rolling = rollout_workers(config, data, cluster, wanted["worker"]) if "worker" in wanted else None
     evaluating = (
         cluster.begin(EvaluatorActor, config, data, need=wanted["evaluator"], near=True, max_restarts=3)
         if "evaluator" in wanted
@@ -176,7 +176,8 @@ class EvaluatorActor(Evaluator):
         super().__init__(config, data, assigned_device())
 
 
-def _rollout_workers(config: RunConfig, data: Dataset, cluster: Cluster, need: Need) -> Starting:
+def rollout_workers(config: RunConfig, data: Dataset, cluster: Cluster, need: Need) -> Starting:
+    """Has so many workers started, with networks of the configuration's shapes."""
     from workers.ray_pool import RayRolloutWorker  # imports Ray
 
     state = TrainState.fresh(config, data.alphabet, data.length)
@@ -185,7 +186,7 @@ def _rollout_workers(config: RunConfig, data: Dataset, cluster: Cluster, need: N
         RayRolloutWorker,
         skeleton(networks),
         config.rollout.memory_mb * 2**20,
-        config.rollout.tables_mb * 2**20,
+        config.scoring.tables_mb * 2**20,
         need=need,
         max_restarts=config.rollout.worker_restarts,
     )
@@ -195,9 +196,9 @@ def _fastest(
     config: RunConfig, learner: Learner, workers: list[Any]
 ) -> tuple[Placement, dict[Placement, float]]:
     """Tries both ways for a moment, and leaves the learner with the faster one."""
-    seconds: dict[Placement, float] = {"learner": learner.trial(config.learner.threads)}
+    seconds: dict[Placement, float] = {"learner": learner.trial()}
     learner.place("workers", workers)
-    seconds["workers"] = learner.trial(len(workers))
+    seconds["workers"] = learner.trial()
     if seconds["learner"] * FASTER >= seconds["workers"]:
         return "workers", seconds
     learner.place("learner", ())
@@ -208,14 +209,14 @@ def _settle_precision(
     config: RunConfig, learner: Learner, directory: RunDirectory, say: Say, warn: Say
 ) -> None:
     """Has scores computed as the configuration says, or as the run has chosen, or chooses now."""
-    asked = config.rollout.precision
+    asked = config.scoring.precision
     if asked == "fp32":
         return
     precision: Precision | None = _choices(directory).get("precision")
     if asked == "bf16":
         precision = "bf16"
         if not learner.fast_bf16():
-            warn("rollout.precision=bf16, but there are no instructions for it: fp32 is faster here")
+            warn("scoring.precision=bf16, but there are no instructions for it: fp32 is faster here")
     elif precision is None:
         deviation = learner.precision_deviation() if learner.fast_bf16() else None
         precision = "bf16" if deviation is not None and deviation <= MOST_DEVIATION else "fp32"

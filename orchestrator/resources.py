@@ -23,12 +23,6 @@ class RolloutConfig(Frozen):
     """Where rollouts are made when there are workers. auto: wherever a short trial before the first step is
     faster; the choice is kept in the run."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """In what scores are computed. bf16: matrix products of bfloat16 where the discriminator offers that,
-    faster on GPUs and on processors with AMX or AVX-512 BF16. auto: bf16 where everyone who scores has such
-    instructions, and credits tried before the first step move by 0.01 at most; the choice is kept in the
-    run."""
-
     worker_gpus: float = Field(0.0, ge=0, le=64)
     """GPUs of each worker; a fraction shares one among several."""
 
@@ -38,8 +32,9 @@ class RolloutConfig(Frozen):
     unit_deadline_s: float = Field(600.0, gt=0)
     """A worker that holds one unit for longer is taken for hung: it is killed and the unit redone."""
 
-    unit: int = Field(8, ge=1)
-    """Sequences per unit where prefixes are completed: the quantum of work and of retry."""
+    unit: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Sequences per unit where prefixes are completed: the quantum of work and of retry. auto: two units for
+    each worker, or one for each thread of the learner; the result does not depend on it."""
 
     sample_unit: int = Field(512, ge=1)
     """Sequences per unit where whole sequences are only sampled."""
@@ -47,9 +42,22 @@ class RolloutConfig(Frozen):
     memory_mb: int = Field(256, ge=16)
     """Memory that the completions of one unit may take, in MiB."""
 
+    def sequences_per_unit(self, sequences: int, units: int) -> int:
+        """``unit``, resolved for a request of so many sequences that would best be so many units."""
+        return max(1, -(-sequences // units)) if self.unit == "auto" else self.unit
+
+
+class ScoringConfig(Frozen):
+    """How sequences are scored for the generator. Unlike where that happens, this changes results."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """bf16: matrix products of bfloat16 where the discriminator offers that, faster on GPUs and on processors
+    with AMX or AVX-512 BF16. auto: bf16 where everyone who scores has such instructions, and credits tried
+    before the first step move by 0.01 at most; the choice is kept in the run."""
+
     tables_mb: int = Field(512, ge=0)
-    """Memory that each process which scores may take for what a discriminator can work out beforehand, in
-    MiB. Less is slower, and changes the last bits of scores."""
+    """Memory that each process which scores may take for what a discriminator works out beforehand, in MiB.
+    With less it is slower, and scores have other last bits."""
 
 
 class LearnerConfig(Frozen):

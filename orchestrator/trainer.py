@@ -84,7 +84,7 @@ class Trainer:
         self.pool.report()  # what others asked of the pool meanwhile (an evaluation) is not this step's
         if stage != "pretrain_generator" and not self._published:
             self.publish()
-        metrics = _Metrics()
+        metrics = StepMetrics()
         work = {
             "pretrain_generator": self._pretrain_generator,
             "pretrain_discriminator": self._pretrain_discriminator,
@@ -99,7 +99,7 @@ class Trainer:
             logged["perf/learner_idle_ratio"] = logged.get("time/rollout_wait", 0.0) / logged["time/step"]
         return Progress(self.state.step, stage, self.state.done, self.totals[stage], self.branch, logged)
 
-    def _pretrain_generator(self, metrics: _Metrics) -> None:
+    def _pretrain_generator(self, metrics: StepMetrics) -> None:
         state, epoch = self.state, self.state.done
         path: philox.Path = (self.config.seed, "pretrain_generator", epoch)
         order: philox.Path = path if self.config.pretrain.shuffle else path[:2]
@@ -114,15 +114,15 @@ class Trainer:
                 loss = state.algorithm.pretrain_loss(
                     state.generator, real, epoch, philox.generator((*place, "loss"))
                 )
-                self._descend("pretrain", loss, metrics)
+                self.descend("pretrain", loss, metrics)
         self._published = False
 
-    def _pretrain_discriminator(self, metrics: _Metrics) -> None:
+    def _pretrain_discriminator(self, metrics: StepMetrics) -> None:
         place: philox.Path = (self.config.seed, "pretrain_discriminator", self.state.done)
         self._discriminate(place, metrics, self.config.pretrain.discriminator_epochs, self.train)
         self.publish()
 
-    def _adversarial(self, metrics: _Metrics) -> None:
+    def _adversarial(self, metrics: StepMetrics) -> None:
         state, settings = self.state, self.config.algorithm
         path: philox.Path = (self.config.seed, "adversarial", state.done)
         if state.policy is not None and state.done == 0:  # Algorithm 1: beta <- theta where the stage begins
@@ -145,7 +145,7 @@ class Trainer:
                     real.to(self.device),
                     philox.generator((*place, "loss")),
                 )
-                self._descend("generator", loss, metrics)
+                self.descend("generator", loss, metrics)
             metrics.add(describe_rollouts(fake, state.algorithm.credit(fake)))
             self.publish()
         if self.trains_discriminator:
@@ -158,7 +158,9 @@ class Trainer:
             _blend(state.policy, state.generator, settings.policy_delay)
         self.publish()
 
-    def _discriminate(self, path: philox.Path, metrics: _Metrics, epochs: int, positives: Sequences) -> None:
+    def _discriminate(
+        self, path: philox.Path, metrics: StepMetrics, epochs: int, positives: Sequences
+    ) -> None:
         """k epochs over the positives and as many fresh negatives; half of each minibatch is real."""
         state, half = self.state, max(1, self.config.batch_size // 2)
         with metrics.timed("time/negatives"):
@@ -183,9 +185,9 @@ class Trainer:
                             real,
                             philox.generator((*place, "loss")),
                         )
-                        self._descend("discriminator", loss, metrics)
+                        self.descend("discriminator", loss, metrics)
 
-    def _descend(self, name: str, loss: Loss, metrics: _Metrics) -> None:
+    def descend(self, name: str, loss: Loss, metrics: StepMetrics) -> None:
         """One step of an optimiser; the gradient reaches the parameters that it owns and no others."""
         optimizer = self.state.optimizers[name]
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -261,7 +263,7 @@ def _blend(policy: torch.nn.Module, generator: torch.nn.Module, delay: float) ->
             held.copy_(current)
 
 
-class _Metrics:
+class StepMetrics:
     """Means of what a unit of training reports, and sums of its times; read once, at the end."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from algorithms.models.base import Generator, OneShotGenerator, State
-from algorithms.sampling import draw, log_prob_of
+from algorithms.sampling import draw, log_prob_of, weigh
 from algorithms.types import Alphabet, Sequences, Source
 from workers.philox import Path, normal, uniform
 from workers.pieces import completed, pieces, sampled
@@ -196,20 +196,26 @@ def _advance(
     """
     drawn, log_p, states = [], [], []
     for rows in pieces(fed, size):
-        if state is None:
-            assert logits is not None
-            told = logits[rows]
-        else:
+        if state is not None:
             whole = len(state) == len(fed) == size  # nothing to cut
-            told, moved = G.step(state if whole else state.select(rows), fed[rows])
-            states.append(moved)
-        if temperature != 1.0:
-            told = told / temperature
-        if given is None:
-            token, log_prob = draw(told, u[rows])
+            mine = state if whole else state.select(rows)
+        if given is None and temperature == 1.0 and state is not None:
+            weights, moved = G.weigh(mine, fed[rows])
+            token, log_prob = draw(weights, u[rows])
         else:
-            token = given[rows]
-            log_prob = log_prob_of(told, token)
+            if state is None:
+                assert logits is not None
+                told = logits[rows]
+            else:
+                told, moved = G.step(mine, fed[rows])
+            told = told / temperature
+            if given is None:
+                token, log_prob = draw(weigh(told), u[rows])
+            else:
+                token = given[rows]
+                log_prob = log_prob_of(told, token)
+        if state is not None:
+            states.append(moved)
         drawn.append(token)
         log_p.append(log_prob)
     R = len(fed)

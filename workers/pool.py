@@ -22,9 +22,9 @@ from algorithms.types import Rollouts, RolloutSpec, Sequences, Source, join_sequ
 from workers.ledger import Ledger
 from workers.messages import DeviceClass, device_class
 from workers.philox import Path
+from workers.prepared import Prepared
 from workers.process import alone, clock
 from workers.rollout import Block, Networks, rollout
-from workers.scoring import CurrentScorer
 from workers.weights import NETWORKS, Publications, Tag, load
 
 
@@ -153,7 +153,7 @@ class InProcessPool:
         self._unit, self._sample_unit, self._memory = unit, sample_unit, memory
         copies = (copy.deepcopy(generator), copy.deepcopy(generator), copy.deepcopy(discriminator))
         self._networks = Networks(*copies).eval()
-        self._scorer = CurrentScorer(self._networks.discriminator, table_bytes)
+        self._prepared = Prepared(self._networks, table_bytes)
         self._device = next(generator.parameters()).device
         self._references: References | None = None
         self._publications = Publications()
@@ -193,8 +193,7 @@ class InProcessPool:
         started, size = time.perf_counter(), 0
         for weights in self._publications.update(generator, discriminator, policy):
             load(getattr(self._networks, weights.network), weights)
-            if weights.network == "discriminator":
-                self._scorer.weights_changed()
+            self._prepared.changed(weights.network)
             size += len(weights.buffer)
         self._tags = {network: weights.tag for network, weights in self._publications.latest.items()}
         self._ledger.published(time.perf_counter() - started, self._tags, size)
@@ -206,8 +205,12 @@ class InProcessPool:
         unit = self._unit if spec.completions else self._sample_unit
         work = blocks(request, spec.samples, unit)
         with self._ledger.collecting(), alone():
-            scorer = self._scorer() if spec.scores else None
-            tasks = [self._executor.submit(self._one, spec, block, path, request, scorer) for block in work]
+            networks = self._prepared.networks(shared=False)
+            scorer = self._prepared.scorer() if spec.scores else None
+            tasks = [
+                self._executor.submit(self._one, networks, scorer, spec, block, path, request)
+                for block in work
+            ]
             try:
                 parts = []
                 for task in tasks:
@@ -223,12 +226,18 @@ class InProcessPool:
         return self._ledger.report()
 
     def _one(
-        self, spec: RolloutSpec, block: Block, path: Path, request: Request, scorer: Scorer | None
+        self,
+        networks: Networks,
+        scorer: Scorer | None,
+        spec: RolloutSpec,
+        block: Block,
+        path: Path,
+        request: Request,
     ) -> tuple[Rollouts, float, dict[str, Tag]]:
         """A unit, its seconds, and the weights that it was computed with."""
         started, used = clock(self._device), self._tags
         made = rollout(
-            self._networks,
+            networks,
             spec,
             block.to(self._device),
             path,

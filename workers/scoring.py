@@ -1,4 +1,4 @@
-"""Scoring rows a constant number at a time, and the scorer that belongs to a discriminator's weights."""
+"""Scoring rows a constant number at a time."""
 
 from __future__ import annotations
 
@@ -8,36 +8,10 @@ import torch
 from torch import Tensor
 
 from algorithms.bleu import References
-from algorithms.models.base import Discriminator, Scorer
+from algorithms.models.base import Scorer
 from algorithms.scores import lookup
 from algorithms.types import Origin, Precision, Rows, Sequences
 from workers.pieces import pieces, read_at_once, scored
-
-
-class CurrentScorer:
-    """The scorer of a discriminator whose weights change: brought up to date when it is next asked for."""
-
-    def __init__(self, D: Discriminator, table_bytes: int) -> None:
-        """
-        Args:
-            table_bytes: what the scorer may take for what it works out beforehand.
-        """
-        self._D, self._table_bytes = D, table_bytes
-        self._scorer: Scorer | None = None
-        self._stale = True
-
-    def weights_changed(self) -> None:
-        """Its discriminator has other weights now."""
-        self._stale = True
-
-    def __call__(self) -> Scorer:
-        """The scorer for the weights as they are; not for two threads at once."""
-        if self._scorer is None:
-            self._scorer = self._D.scorer(self._table_bytes)
-        elif self._stale:
-            self._scorer.refresh()
-        self._stale = False
-        return self._scorer
 
 
 def read(scorer: Scorer, sequences: Sequences) -> Tensor | None:

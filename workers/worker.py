@@ -27,9 +27,9 @@ from workers.messages import (
     device_class,
     sequence_arrays,
 )
+from workers.prepared import Prepared
 from workers.process import clock, settle
 from workers.rollout import Networks, rollout
-from workers.scoring import CurrentScorer
 from workers.weights import NETWORKS, Tag, Weights, load
 
 
@@ -74,7 +74,7 @@ class RolloutWorker:
             network.to(self._device)
         self._networks = networks.eval()
         self._memory = memory
-        self._scorer = CurrentScorer(self._networks.discriminator, table_bytes)
+        self._prepared = Prepared(self._networks, table_bytes)
         dtype = next(networks.generator.parameters()).dtype
         self.device_class = device_class(self._device, dtype, torch.get_num_threads())
         self.node = platform.node()
@@ -111,8 +111,7 @@ class RolloutWorker:
         started = clock(self._device)
         self._held.pop(network, None)  # until it is whole, it holds nothing
         load(getattr(self._networks, network), weights)
-        if network == "discriminator":
-            self._scorer.weights_changed()
+        self._prepared.changed(network)
         self._held[network] = weights.tag
         self._loading += clock(self._device) - started
 
@@ -154,7 +153,7 @@ class RolloutWorker:
             task.block(self._device),
             task.path,
             references=references,
-            scorer=self._scorer() if task.spec.scores else None,
+            scorer=self._prepared.scorer() if task.spec.scores else None,
             memory=self._memory,
             temperature=task.temperature,
         )
@@ -195,9 +194,7 @@ class RolloutWorker:
         if missing:
             raise ValueError(f"not loaded, although wanted: {', '.join(missing)}; load them before the unit")
         shared = wanted.policy.digest == wanted.generator.digest
-        networks = self._networks
-        if shared:
-            networks = Networks(networks.generator, networks.generator, networks.discriminator)
+        networks = self._prepared.networks(shared=shared)
         # equal content published again has a new number: the hash decides, the number follows it
         self._held |= {
             network: tag

@@ -17,6 +17,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from algorithms.sampling import weigh
 from algorithms.types import Alphabet, Rows, Sequences, Source, join_sequences
 
 
@@ -63,6 +64,18 @@ class Generator(nn.Module):
     @abstractmethod
     def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
         """Feeds one token a row ([R] int64): logits of the next token [R, V], and the new state."""
+
+    def weigh(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:
+        """As ``step``, but instead of logits probabilities up to a factor of each row's own."""
+        logits, state = self.step(state, tokens)
+        return weigh(logits), state
+
+    def sampler(self) -> Generator:
+        """What draws many tokens, with the weights as they are now; ask again when they have changed.
+
+        It is this generator itself, unless a model samples faster in another form of its weights.
+        """
+        return self
 
     def prefix_states(self, tokens: Tensor, source: Source | None = None) -> list[State]:
         """The T states of the prefixes of length 1 .. T of every row; see the module's docstring.

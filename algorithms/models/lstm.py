@@ -9,18 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Literal, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from algorithms.config import Frozen
 from algorithms.models.base import Generator
 from algorithms.models.linear_log_prob import linear_log_prob
 from algorithms.models.lstm_layer import lstm_layer
-from algorithms.models.products import product
+from algorithms.models.products import FEWEST, product
 from algorithms.types import Alphabet, Source
+
+EXPONENTS = 100
+"""Powers of two up to this one, and so sums of thousands of them, are far from the limits of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +99,20 @@ class LSTMGenerator(Generator):
         return LSTMState(zeros, zeros)
 
     def step(self, state: LSTMState, tokens: Tensor) -> tuple[Tensor, LSTMState]:  # type: ignore[override]
+        state = self.read(state, tokens)
+        return self._logits(state.h), state
+
+    def read(self, state: LSTMState, tokens: Tensor) -> LSTMState:
+        """The state after one more token."""
         gates = torch.addmm(self.bias, self._embed(tokens), self.input)
-        h, c = self._cell(gates, state.h, state.c)
-        return self._logits(h), LSTMState(h, c)
+        return LSTMState(*self._cell(gates, state.h, state.c))
 
     def prefix_states(self, tokens: Tensor, source: Source | None = None) -> list[LSTMState]:  # type: ignore[override]
         h, c = self._unroll(self._inputs(tokens))
         return [LSTMState(h[:, t], c[:, t]) for t in range(tokens.shape[1])]
+
+    def sampler(self) -> LSTMSampler:
+        return LSTMSampler(self)
 
     def _inputs(self, tokens: Tensor) -> Tensor:
         """The tokens as they are fed: shifted right, the start symbol first."""
@@ -125,3 +137,40 @@ class LSTMGenerator(Generator):
     def _logits(self, h: Tensor) -> Tensor:
         logits = product(h, self.output, self.output_bias)
         return logits.masked_fill(self.banned, -torch.inf) if self.alphabet.banned else logits
+
+
+class LSTMSampler(Generator):
+    """An LSTM generator that draws: its last layer in the form that takes the fewest passes through memory.
+
+    Weights are divided by log 2, so that a power of two is all that is left to do, and the bias is one more
+    row of the matrix. The greatest logit need not be sought: |h| < 1, so that no logit exceeds the sum of a
+    column's absolute weights. Where that sum could overflow, tokens are drawn as by any other generator.
+    """
+
+    @torch.no_grad()
+    def __init__(self, G: LSTMGenerator) -> None:
+        super().__init__()
+        self.alphabet, self.length = G.alphabet, G.length
+        self.G = G
+        bias = G.output_bias.masked_fill(G.banned, -torch.inf)
+        self._output = torch.cat([G.output, bias[None]]) / log(2)  # [H + 1, V]
+        allowed = self._output[:, ~G.banned]
+        self._bounded = bool(allowed.abs().sum(0).max() < EXPONENTS and G.alphabet.size >= FEWEST)
+
+    def weigh(self, state: LSTMState, tokens: Tensor) -> tuple[Tensor, LSTMState]:  # type: ignore[override]
+        if not self._bounded:
+            return super().weigh(state, tokens)  # type: ignore[return-value]
+        state = self.G.read(state, tokens)
+        return torch.mm(pad(state.h, (0, 1), value=1.0), self._output).exp2_(), state
+
+    def log_prob(self, tokens: Tensor, source: Source | None = None) -> Tensor:
+        return self.G.log_prob(tokens, source)
+
+    def start(self, rows: int, source: Source | None = None) -> LSTMState:
+        return self.G.start(rows, source)
+
+    def step(self, state: LSTMState, tokens: Tensor) -> tuple[Tensor, LSTMState]:  # type: ignore[override]
+        return self.G.step(state, tokens)
+
+    def prefix_states(self, tokens: Tensor, source: Source | None = None) -> list[LSTMState]:  # type: ignore[override]
+        return self.G.prefix_states(tokens, source)

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-_FEWEST = 16
+FEWEST = 16
+"""Columns; a product with fewer is filled up."""
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x @ weight + bias: [R, K], [K, N], [N] -> [R, N]."""
     N = weight.shape[1]
-    if N < _FEWEST:
-        weight = pad(weight, (0, _FEWEST - N))
-        bias = None if bias is None else pad(bias, (0, _FEWEST - N))
+    if N < FEWEST:
+        weight = pad(weight, (0, FEWEST - N))
+        bias = None if bias is None else pad(bias, (0, FEWEST - N))
     out = torch.mm(x, weight) if bias is None else torch.addmm(bias, x, weight)
-    return out[:, :N] if N < _FEWEST else out
+    return out[:, :N] if N < FEWEST else out

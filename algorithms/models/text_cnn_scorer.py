@@ -79,7 +79,7 @@ class TextCNNScorer(Scorer):
             held.kernel.copy_(convolution.weight.permute(2, 1, 0))
             if held.table is not None:  # filled in place: fresh memory costs three times the products
                 for o, at in enumerate(held.kernel):  # [E, F]
-                    held.table[o * V : (o + 1) * V] = product(self._embedding, at)
+                    torch.mm(self._embedding, at, out=held.table[o * V : (o + 1) * V])
         self._bias = D.biases()  # [features]
         highway = torch.cat([D.gate.weight, D.transform.weight]).t().contiguous()  # [features, 2 features]
         self._highway: dict[Precision, Tensor] = {"fp32": highway, "bf16": highway.bfloat16()}

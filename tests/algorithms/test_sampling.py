@@ -7,13 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algorithms.sampling import BLOCK, draw, log_prob_of, running_sum_in_fixed_order
+from algorithms.sampling import BLOCK, draw, log_prob_of, running_sum_in_fixed_order, weigh
 
 
 def test_by_hand():
     p = torch.tensor([[0.1, 0.2, 0.0, 0.7]])
     for u, token in [(0.0, 0), (0.09, 0), (0.11, 1), (0.29, 1), (0.31, 3), (0.999999, 3)]:
-        assert draw(p.log(), torch.tensor([u], dtype=torch.float64))[0].tolist() == [token]
+        assert draw(weigh(p.log()), torch.tensor([u], dtype=torch.float64))[0].tolist() == [token]
 
 
 @pytest.mark.parametrize("V", [2, 63, 64, 65, 500])
@@ -22,13 +22,13 @@ def test_agrees_with_a_plain_search_in_float64(V):
     logits = torch.randn(2000, V, generator=rng, dtype=torch.float64) * 3
     u = torch.rand(2000, generator=rng, dtype=torch.float64)
     plain = torch.searchsorted(logits.softmax(1).cumsum(1), u[:, None], right=True).squeeze(1)
-    assert torch.equal(draw(logits, u)[0], plain)
+    assert torch.equal(draw(weigh(logits), u)[0], plain)
 
 
 def test_frequencies():
     p = torch.tensor([0.5, 0.25, 0.125, 0.125])
     u = (torch.arange(8000) + 0.5) / 8000  # an even grid: the counts are exact
-    tokens = draw(p.log().expand(8000, 4).clone(), u.double())[0]
+    tokens = draw(weigh(p.log().expand(8000, 4).clone()), u.double())[0]
     assert torch.bincount(tokens, minlength=4).tolist() == [4000, 2000, 1000, 1000]
 
 
@@ -40,7 +40,7 @@ def test_an_impossible_symbol_is_never_drawn(V, seed, u):
     banned[int(torch.randint(V, (1,), generator=rng))] = False
     logits[:, banned] = -torch.inf
     for number in (u, 1 - 2**-53):
-        token, _ = draw(logits, torch.tensor([number], dtype=torch.float64))
+        token, _ = draw(weigh(logits), torch.tensor([number], dtype=torch.float64))
         assert 0 <= token.item() < V
         assert not banned[token].item()
 
@@ -56,7 +56,7 @@ def test_log_prob():
 def test_the_log_probability_of_what_is_drawn(V, scale):
     rng = torch.Generator().manual_seed(V)
     logits = torch.randn(100, V, generator=rng) * scale
-    tokens, log_prob = draw(logits, torch.rand(100, generator=rng, dtype=torch.float64))
+    tokens, log_prob = draw(weigh(logits), torch.rand(100, generator=rng, dtype=torch.float64))
     want = logits.double().log_softmax(1).gather(1, tokens[:, None]).squeeze(1)
     torch.testing.assert_close(log_prob.double(), want, rtol=1e-6, atol=1e-5)
 
@@ -64,7 +64,7 @@ def test_the_log_probability_of_what_is_drawn(V, scale):
 @pytest.mark.parametrize("shift", [-1e4, 0.0, 1e4])
 def test_logits_of_any_size(shift):
     logits = torch.tensor([[0.0, 1.0, 2.0]]) + shift
-    drawn = [draw(logits, torch.tensor([u], dtype=torch.float64))[0].item() for u in (0.05, 0.3, 0.9)]
+    drawn = [draw(weigh(logits), torch.tensor([u], dtype=torch.float64))[0].item() for u in (0.05, 0.3, 0.9)]
     assert drawn == [0, 1, 2]  # the probabilities are .09, .24, .67
 
 

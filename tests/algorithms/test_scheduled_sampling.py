@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from algorithms.mle import MLE
 from algorithms.models.base import Generator
 from algorithms.models.lstm import LSTMGenerator
-from algorithms.sampling import draw
+from algorithms.sampling import draw, weigh
 from algorithms.scheduled_sampling import ScheduledSampling
 from algorithms.types import Alphabet, Sequences, Source
 
@@ -146,11 +146,11 @@ def test_no_gradient_through_the_draw_and_none_from_padding() -> None:
 def test_draws_follow_the_distribution_and_never_take_what_is_forbidden() -> None:
     logits = torch.tensor([-torch.inf, 0.0, math.log(3), -torch.inf])
     ends = torch.tensor([0.0, 0.2499, 0.2501, 1 - 2**-24])
-    assert draw(logits.expand(4, 4), ends)[0].tolist() == [1, 1, 2, 2]
+    assert draw(weigh(logits.expand(4, 4)), ends)[0].tolist() == [1, 1, 2, 2]
     # the largest number below one, at a large vocabulary whose last symbols are forbidden
     wide = torch.zeros(1, 5_000)
     wide[:, 4_990:] = -torch.inf
-    assert draw(wide, torch.tensor([1 - 2**-24]))[0].item() == 4_989
+    assert draw(weigh(wide), torch.tensor([1 - 2**-24]))[0].item() == 4_989
 
 
 def test_it_only_pretrains() -> None:

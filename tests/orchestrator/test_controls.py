@@ -30,6 +30,29 @@ def test_a_constant_reward_is_one_half_everywhere():
     assert torch.equal(altered.scores.sigmoid(), torch.full_like(plain.scores, 0.5))
 
 
+def test_a_constant_reward_is_not_worked_out_first():
+    class Unscored(InProcessPool):
+        def collect(self, spec, request, path):
+            assert not spec.scores
+            assert not spec.completions
+            return super().collect(spec, request, path)
+
+    change = TRAINED_CONTROLS["constant_reward"]
+    G, D = NgramGenerator(ALPHABET, 4), TabularDiscriminator(ALPHABET, 4)
+    with Unscored(G, D, threads=1, unit=4, sample_unit=8, memory=2**24) as pool:
+        altered = AlteredPool(pool, change.alter, scored=change.scored)
+        result = altered.collect(
+            RolloutSpec(completions=3, scores=("logit", "bleu_2")), Request(12), (1, "c")
+        )
+        whole = altered.collect(RolloutSpec(), Request(5), (1, "c"))
+    assert result.scores.shape == (12, 4, 3, 2)
+    assert result.scores[..., 0].eq(0).all()
+    assert result.scores[..., 1].eq(0.5).all()
+    assert whole.scores.shape == (5, 1, 1, 1)
+    plain, _ = both(constant)
+    assert torch.equal(result.sequences.tokens, plain.sequences.tokens)
+
+
 def test_shuffled_rewards_are_the_same_rewards_of_other_sentences():
     plain, altered = both(shuffled)
     assert torch.equal(plain.sequences.tokens, altered.sequences.tokens)

@@ -129,12 +129,12 @@ from orchestrator.recipe import load
 from orchestrator.run import Run
 from orchestrator.trainer import Trainer
 stage, done, overrides = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-descend = Trainer._descend
+descend = Trainer.descend
 def dying(self, *arguments):
     descend(self, *arguments)
     if (self.branch or self.state.stage_name) == stage and self.state.done == done:
         os.kill(os.getpid(), signal.SIGKILL)   # in the middle of a unit, after a minibatch
-Trainer._descend = dying
+Trainer.descend = dying
 for _ in Run.create(load("seqgan", overrides)):
     pass
 """
@@ -233,13 +233,13 @@ def test_a_run_starts_from_anothers_networks(calm: Path, tmp_path: Path):
 
 
 def test_divergence_ends_the_run_and_keeps_what_was_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    descend = Trainer._descend
+    descend = Trainer.descend
 
     def poisoned(self: Trainer, name: str, loss: Loss, metrics: object) -> None:
         factor = torch.nan if self.state.step == 2 else 1.0
         descend(self, name, Loss(loss.value * factor), metrics)
 
-    monkeypatch.setattr(Trainer, "_descend", poisoned)
+    monkeypatch.setattr(Trainer, "descend", poisoned)
     run = Run.create(tiny(tmp_path))
     with pytest.raises(GuardError, match="diverged"):
         finish(run)

@@ -63,6 +63,19 @@ def test_negatives_are_fresh_and_as_many_as_the_positives():
     assert scored == [8] * 4  # g_steps in each step
 
 
+def test_a_phase_of_the_discriminator_may_see_a_part():
+    trainer, _, asked = trained("algorithm.d_sequences=8")
+    counts = [count for spec, count, _ in asked if not spec.scores]
+    assert counts == [20] + [8] * 4  # pretraining sees all
+    few = trainer._draw_real((1, "positives"), 8).tokens
+    assert not few.equal(trainer._draw_real((2, "positives"), 8).tokens)
+    rows = [tuple(row) for row in trainer.train.tokens.tolist()]
+    assert all(tuple(row) in rows for row in few.tolist())
+    _, more, asked = trained("algorithm.d_sequences=500")
+    assert {count for spec, count, _ in asked if not spec.scores} == {20}  # there are no more
+    assert more[-1].metrics["d/accuracy_real"] <= 1
+
+
 def test_each_stage_moves_its_own_network():
     config = load("seqgan", SMALL)
     state = TrainState.fresh(config, ALPHABET, 5)

@@ -11,7 +11,7 @@ from algorithms.models.base import Scorer
 from algorithms.models.lstm import LSTMGenerator, LSTMState
 from algorithms.models.products import product
 from algorithms.models.text_cnn import PAPER_FILTERS, TextCNN
-from algorithms.sampling import draw, log_prob_of
+from algorithms.sampling import draw, log_prob_of, weigh
 from algorithms.types import Alphabet, Rows, Sequences
 from workers.pieces import completed, pieces, read_at_once, sampled, scored
 
@@ -40,16 +40,18 @@ def test_a_step_and_its_draw(V, hidden):
     G = LSTMGenerator.Config(embedding=hidden, hidden=hidden, init_std=0.5).build(
         Alphabet(size=V, start=0, end=1, banned=(0,)), 20
     )
-    rows = 300
+    rows, sampler = 300, G.sampler()
     state = LSTMState(torch.randn(rows, hidden).tanh(), 2 * torch.randn(rows, hidden))
     fed, u = torch.randint(V, (rows,)), torch.rand(rows, dtype=torch.float64)
 
     def step(some: torch.Tensor) -> torch.Tensor:
         logits, moved = G.step(state.select(some), fed[some])
-        token, log_prob = draw(logits, u[some])
+        token, log_prob = draw(weigh(logits), u[some])
         tempered = logits / 0.7
-        colder, colder_log_prob = draw(tempered, u[some])
+        colder, colder_log_prob = draw(weigh(tempered), u[some])
         beside = [moved.h, moved.c, torch.stack([token, colder, log_prob, colder_log_prob], 1)]
+        weights, moved = sampler.weigh(state.select(some), fed[some])
+        beside += [weights, moved.h]
         likely = [log_prob_of(logits, token)[:, None], log_prob_of(tempered, token)[:, None]]
         return torch.cat([logits, *beside, *likely], 1)
 
