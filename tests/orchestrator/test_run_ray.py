@@ -78,6 +78,18 @@ def test_workers_do_not_change_a_bit(
         assert placed["workers"] == 0
 
 
+def test_the_precision_of_scores_travels_with_the_units(cluster: object, expected: str, tmp_path: Path):
+    hashes = set()
+    for name, workers in (("here", 0), ("there", 2)):
+        settings = ["scoring.precision=bf16", f"rollout.workers={workers}", f"run.name={name}"]
+        run = Run.create(tiny(tmp_path, *settings, "rollout.placement=workers"))
+        hashes.add(finish(run)["parameters_sha256"])
+        last = [r.metrics for r in Journal(run.directory.path / "metrics.jsonl").read()][-1]
+        assert 0 < last["rollout/precision_deviation"] < 0.01
+    assert len(hashes) == 1
+    assert hashes != {expected}
+
+
 def test_without_workers_ray_is_not_imported(expected: str, tmp_path: Path):
     code = """
 import sys

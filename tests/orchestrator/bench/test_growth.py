@@ -33,6 +33,7 @@ def test_a_picture_names_the_exponent(tmp_path: Path, monkeypatch):
     assert titles == ["seconds grow as B^1.00"]
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_everything_is_measured_drawn_and_written(cluster: Any, tmp_path: Path):
     found = measure_growth(tmp_path, quick=True)
