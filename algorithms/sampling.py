@@ -1,7 +1,7 @@
 """One token a row from logits, by the inverse of the cumulative distribution.
 
 On CPU ``torch.multinomial`` is slower than this by an order of magnitude at a vocabulary of 5,000: powers
-of two (a quarter of the time of ``softmax`` there), sums of blocks, a search among the blocks, a search
+of two (half of the time of ``softmax`` there), sums of blocks, a search among the blocks, a search
 inside one block. Nothing is normalised: a number is looked up at its share of the total.
 """
 

@@ -52,7 +52,7 @@ class DeviceClass:
 
     @property
     def fast_bf16(self) -> bool:
-        """Whether it has instructions that multiply bfloat16; without them that takes 200 times longer."""
+        """Whether it has instructions that multiply bfloat16; without, it takes 100 times longer."""
         has = self.capability.split()
         if self.on_cpu:
             return "amx_bf16" in has or "avx512_bf16" in has

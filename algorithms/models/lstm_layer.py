@@ -4,7 +4,7 @@
     c_t = s(f) c_{t-1} + s(i) tanh(g)                    s: the logistic function
     h_t = s(o) tanh(c_t)
 
-Automatic differentiation of the same loop takes three times as many operations, each on a few thousand
+Automatic differentiation of the same loop takes many more operations, each on a few thousand
 numbers, and one product for the gradient of R at every step instead of one at the end. Unlike
 ``torch.nn.LSTM`` this gives the cell state after every prefix, which a completion needs.
 """
