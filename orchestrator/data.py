@@ -106,7 +106,7 @@ def load_data(config: DataConfig, say: Callable[[str], None] = lambda _: None) -
 def draw(G: Generator, count: int, address: Address) -> Sequences:
     """``count`` sequences of a generator, by address: [count, T]. On one thread, so that they do not depend
     on how many there are."""
-    size = completed(G.alphabet.size, torch.device("cpu"))
+    size = completed(torch.device("cpu"))
     with torch.inference_mode(), alone():
         sampler = G.sampler()
         parts = [

@@ -116,7 +116,7 @@ def complete(
     """
     Y, T, device = sequences.tokens, sequences.tokens.shape[1], sequences.tokens.device
     states = _prefix_states(G, sequences)
-    end, size = G.alphabet.end, completed(G.alphabet.size, device)
+    end, size = G.alphabet.end, completed(device)
     looks, every = _looks(G.alphabet, device, compact), torch.arange(len(Y), device=device)
     # all rows that will ever be, a list of [B_t]: prefixes that leave something to draw
     branching = [sequences.lengths.gt(t).nonzero().squeeze(1) if looks else every for t in range(first, T)]

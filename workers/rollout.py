@@ -80,7 +80,7 @@ def rollout(
     device = next(networks.generator.parameters()).device
     numbers = torch.arange(block.first, block.first + block.count, device=device)
     N, G = spec.completions, networks.generator
-    size = 0 if N else completed(G.alphabet.size, device)  # units that are only sampled have many sequences
+    size = 0 if N else completed(device)  # units that are only sampled have many sequences
     sequences, log_prob = sample(
         G, numbers, path, block.source, block.real, spec.clamp, temperature=temperature, size=size
     )
@@ -100,7 +100,8 @@ def rollout(
         # behind them the sequences themselves, which continue their own whole
         itself = torch.arange(len(part), device=device)
         shared = torch.cat([t, torch.full_like(itself, T)])
-        origin = Origin(read(scorer, part), torch.cat([b, itself]), shared)
+        known = read(scorer, part) if spec.scores else None
+        origin = Origin(known, torch.cat([b, itself]), shared)
         both = score(scorer, spec.scores, join_sequences([done, part]), references, spec.precision, origin)
         # a sequence's own score is right where nothing is left to complete
         own = both[len(done) :]

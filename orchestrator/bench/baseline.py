@@ -1,18 +1,18 @@
-"""Seconds that the serial baseline takes for each phase of the reference work.
+"""The serial baseline of each phase of the reference work.
 
-What takes minutes is done once, after a small part of it that does not count.
+What takes minutes is timed once, after a small part of it that does not count. A training step is handed out
+as an action, so that it can be timed in turn with ours.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 
 from torch import Tensor
 
 from orchestrator.bench import serial
 from orchestrator.bench import serial_training as training
-from orchestrator.bench.timing import Action, repeated, seconds
+from orchestrator.bench.timing import Action, seconds
 from orchestrator.bench.work import Work
 
 _ROWS_TO_WARM_UP = 2
@@ -41,38 +41,32 @@ class Baseline:
             serial.sample(G, _ROWS_TO_WARM_UP)
             return seconds(lambda: serial.sample(G, count), self._work.device)
 
-    def generator_step(self) -> float:
+    def generator_step(self) -> Action:
         """A policy-gradient step."""
         work, fake = self._work, self._work.fake()
         G = training.PlainGenerator(work.generator)
         settings = work.config.algorithm
         optimizer = training.adam(G, settings.generator_lr)
         credit = work.state.algorithm.credit(fake)
-        return self._median(
+        return _freely(
             lambda: training.policy_step(G, optimizer, fake.sequences.tokens, credit, settings.max_grad_norm)
         )
 
-    def likelihood_step(self) -> float:
+    def likelihood_step(self) -> Action:
         """A step of maximum likelihood."""
         work, G = self._work, training.PlainGenerator(self._work.generator)
         optimizer = training.adam(G, work.config.pretrain.generator_lr)
         tokens = work.real(work.config.batch_size).tokens
         limit = work.config.algorithm.max_grad_norm
-        return self._median(lambda: training.likelihood_step(G, optimizer, tokens, limit))
+        return _freely(lambda: training.likelihood_step(G, optimizer, tokens, limit))
 
-    def discriminator_step(self) -> float:
+    def discriminator_step(self) -> Action:
         """A step on one minibatch."""
         work, half = self._work, max(1, self._work.config.batch_size // 2)
         D = training.PlainDiscriminator(work.discriminator)
         optimizer = training.adam(D, work.config.algorithm.discriminator_lr)
         real, fake = work.real(half).tokens, work.fake().sequences.tokens[:half]
-        return self._median(
-            lambda: training.discriminator_step(D, optimizer, real, fake, work.discriminator.l2)
-        )
-
-    def _median(self, action: Action) -> float:
-        with serial.free_order():
-            return statistics.median(repeated(action, self._work.device))
+        return _freely(lambda: training.discriminator_step(D, optimizer, real, fake, work.discriminator.l2))
 
     def _both(self) -> tuple[float, float]:
         if self._credits is None:
@@ -92,3 +86,13 @@ class Baseline:
                 scoring = seconds(lambda: serial.score(D, *done), device)
             self._credits = completing, scoring
         return self._credits
+
+
+def _freely(action: Action) -> Action:
+    """The action where sums may be in any order, as the baseline's user has it."""
+
+    def freely() -> None:
+        with serial.free_order():
+            action()
+
+    return freely

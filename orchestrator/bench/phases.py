@@ -19,7 +19,7 @@ from orchestrator.bench import flops
 from orchestrator.bench.baseline import Baseline
 from orchestrator.bench.machine import Machine
 from orchestrator.bench.names import chosen
-from orchestrator.bench.timing import Action, nothing, peak_bytes, repeated, seconds
+from orchestrator.bench.timing import Action, in_turn, nothing, peak_bytes, repeated, seconds
 from orchestrator.bench.work import Work, in_this_thread
 
 Say = Callable[[str], None]
@@ -148,20 +148,20 @@ class _Measurement:
     def _generator_step(self) -> Row:
         work, load = self._work, self._trained_tokens()
         work.fake()
-        return self._timed("generator_step", work.generator_step, load, self._baseline.generator_step)
+        return self._compared("generator_step", work.generator_step, load, self._baseline.generator_step())
 
     def _discriminator_step(self) -> Row:
         work = self._work
         rows = 2 * max(1, work.sizes.B // 2)
         load = Load(flops.discriminator_step(work.sizes), sequences=rows)
         work.fake()
-        return self._timed(
-            "discriminator_step", work.discriminator_step, load, self._baseline.discriminator_step
+        return self._compared(
+            "discriminator_step", work.discriminator_step, load, self._baseline.discriminator_step()
         )
 
     def _mle_step(self) -> Row:
-        return self._timed(
-            "mle_step", self._work.mle_step, self._trained_tokens(), self._baseline.likelihood_step
+        return self._compared(
+            "mle_step", self._work.mle_step, self._trained_tokens(), self._baseline.likelihood_step()
         )
 
     def _sample_negatives(self) -> Row:
@@ -195,22 +195,21 @@ class _Measurement:
         size = sum(tensor.nbytes for tensor in work.state.tensors().values())
         return dataclasses.replace(row, note=f"{size / 2**20:.0f} MiB, synced, in a temporary folder")
 
-    def _timed(
-        self,
-        name: str,
-        action: Action,
-        load: Load | None = None,
-        serial: Callable[[], float] | None = None,
-        prepare: Action = nothing,
-    ) -> Row:
+    def _timed(self, name: str, action: Action, load: Load | None = None, prepare: Action = nothing) -> Row:
         """The row of something that this thread does."""
-        device = self._work.device
-        times = repeated(action, device, prepare)
+        times = repeated(action, self._work.device, prepare)
         prepare()
+        row = self._row(name, statistics.median(times), load or Load())
+        return dataclasses.replace(row, peak_bytes=peak_bytes(action, self._work.device))
+
+    def _compared(self, name: str, action: Action, load: Load, serial: Action) -> Row:
+        """The same, in turn with the baseline."""
+        times, others = in_turn(action, serial, self._work.device)
+        row = self._row(name, statistics.median(times), load)
         return dataclasses.replace(
-            self._row(name, statistics.median(times), load or Load()),
-            peak_bytes=peak_bytes(action, device),
-            serial_seconds=None if serial is None else serial(),
+            row,
+            serial_seconds=statistics.median(others),
+            peak_bytes=peak_bytes(action, self._work.device),
         )
 
     def _row(self, name: str, took: float, load: Load) -> Row:

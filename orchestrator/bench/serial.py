@@ -45,9 +45,11 @@ def by_numbers(path: Path, numbers: Tensor) -> Draw:
     """
 
     def draw(p: Tensor, prefix: int, completion: int, position: int) -> Tensor:
-        u = uniform(path, numbers, prefix, completion, position).to(p.dtype)
-        found = torch.searchsorted(p.cumsum(1), u[:, None], right=True).squeeze(1)
-        return found.clamp_max(p.shape[1] - 1)  # rounding: the sum may end below the number
+        u = uniform(path, numbers, prefix, completion, position)
+        ends = p.double().cumsum(1)
+        # as in ``torch.multinomial``, a share of the sum, which rounding keeps from being 1
+        found = torch.searchsorted(ends, u[:, None] * ends[:, -1:], right=True).squeeze(1)
+        return found.clamp_max(p.shape[1] - 1)
 
     return draw
 

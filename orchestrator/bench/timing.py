@@ -48,6 +48,13 @@ def repeated(
     return times
 
 
+def in_turn(first: Action, second: Action, device: torch.device) -> tuple[list[float], list[float]]:
+    """Seconds of each of two, one after the other again and again: what slows one down slows both."""
+    others: list[float] = []
+    times = repeated(first, device, lambda: others.append(seconds(second, device)), budget_s=6.0)
+    return times, others[1:]
+
+
 def peak_bytes(action: Action, device: torch.device) -> int:
     """The most that the action holds at a time of what it allocates through torch, in this thread."""
     if device.type == "cuda":

@@ -127,7 +127,7 @@ def test_credits_do_not_depend_on_how_many_rows_a_call_has(monkeypatch):
     nets, spec = networks(), RolloutSpec(completions=4)
     whole = joined([rollout(nets, spec, Block(0, 16), (2,))])
     monkeypatch.setattr(generation, "sampled", lambda V, device: 5)
-    monkeypatch.setattr(generation, "completed", lambda V, device: 3)
+    monkeypatch.setattr(generation, "completed", lambda device: 3)
     monkeypatch.setattr(scoring, "scored", lambda device: 7)
     monkeypatch.setattr(scoring, "read_at_once", lambda device: 2)
     pieces = joined([rollout(nets, spec, Block(0, 16), (2,))])

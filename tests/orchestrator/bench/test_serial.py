@@ -36,7 +36,7 @@ def completed(G: LSTMGenerator, tokens: Tensor, N: int) -> Tensor:
     """Our completions in the order of the baseline: [T - 1, N, B, T]."""
     B, T = tokens.shape
     sequences = Sequences(tokens, torch.full((B,), T))
-    rows, b, t, n = complete(G, sequences, torch.arange(B), N, PATH)
+    rows, b, t, n = complete(G.sampler(), sequences, torch.arange(B), N, PATH)
     done = tokens.repeat(T - 1, N, 1, 1)
     done[t - 1, n, b] = rows
     return done
@@ -81,10 +81,47 @@ class Compared:
         self.tokens += len(theirs)
         if other.any():
             u = uniform(PATH, self._numbers, prefix, completion, position)
-            distance = (p.double().cumsum(1) - u[:, None]).abs().amin(1)
+            ends = p.double().cumsum(1)
+            distance = (ends / ends[:, -1:] - u[:, None]).abs().amin(1)
             self.near += int((other & (distance < NEAR)).sum())
             self.far += int((other & (distance >= NEAR)).sum())
         return theirs
+
+
+def reference_work(dtype: torch.dtype) -> tuple[LSTMGenerator, TextCNN]:
+    torch.manual_seed(4)
+    alphabet = Alphabet(size=5000)
+    G = LSTMGenerator.Config(init_std=0.5).build(alphabet, 20)
+    return G.to(dtype).eval(), TextCNN.Config().build(alphabet, 20).eval()
+
+
+@pytest.mark.slow
+def test_credits_of_the_reference_work_agree():
+    G, D = reference_work(torch.float32)
+    B, N = 64, 16
+    with InProcessPool(G, D, threads=1, unit=32, sample_unit=64, memory=2**28) as pool:
+        pool.publish(G, D, None)
+        fake = pool.collect(RolloutSpec(completions=N), Request(B), PATH)
+    tokens = fake.sequences.tokens
+    plain = serial.score(D, tokens, completed(G, tokens, N))
+    fast = build(SeqGAN.Config(completions=N)).credit(fake)
+    print(f"the largest difference of a credit: {(plain - fast).abs().max():.1e}")
+    assert (plain - fast).abs().max() < 1e-5
+    assert fast.std() > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-4), (torch.float64, 0.0)])
+def test_tokens_of_the_reference_work_agree(dtype, most):
+    G, _ = reference_work(dtype)
+    B, T, N = 64, 20, 16
+    tokens = torch.randint(5000, (B, T), generator=torch.Generator().manual_seed(2))
+    compared = Compared(completed(G, tokens, N), B)
+    serial.complete(G, tokens, N, compared)
+    print(f"{compared.near} of {compared.tokens} tokens differ near a boundary, {compared.far} elsewhere")
+    assert compared.tokens == B * N * T * (T - 1) // 2
+    assert compared.far == 0
+    assert compared.near <= most * compared.tokens
 
 
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-4), (torch.float64, 0.0)])
