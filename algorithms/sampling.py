@@ -67,13 +67,13 @@ def log_prob_of(logits: Tensor, tokens: Tensor) -> Tensor:
 def _running_sum(x: Tensor) -> Tensor:
     """Sums over the columns up to each one: [R, n] -> [R, n] float64.
 
-    In float32 the boundaries between 5,000 symbols would be off by about 1e-7, and one draw in 2,000 with them.
+    In float32 boundaries between 5,000 symbols would be off by about 1e-7, and one draw in 2,000 another.
     """
     return x.cumsum(1, dtype=torch.float64) if x.device.type == "cpu" else running_sum_in_fixed_order(x)
 
 
 def running_sum_in_fixed_order(x: Tensor) -> Tensor:
-    """The same; CUDA's cumsum adds in no fixed order, and torch refuses it where results are to be repeated."""
+    """The same. CUDA's cumsum adds in no fixed order, which torch refuses where results must repeat."""
     total, shift = x.double(), 1
     while shift < x.shape[1]:
         total, shift = total + pad(total[:, :-shift], (shift, 0)), 2 * shift

@@ -105,7 +105,6 @@ def test_credits_of_the_reference_work_agree():
     tokens = fake.sequences.tokens
     plain = serial.score(D, tokens, completed(G, tokens, N))
     fast = build(SeqGAN.Config(completions=N)).credit(fake)
-    print(f"the largest difference of a credit: {(plain - fast).abs().max():.1e}")
     assert (plain - fast).abs().max() < 1e-5
     assert fast.std() > 1e-3
 
@@ -118,7 +117,6 @@ def test_tokens_of_the_reference_work_agree(dtype, most):
     tokens = torch.randint(5000, (B, T), generator=torch.Generator().manual_seed(2))
     compared = Compared(completed(G, tokens, N), B)
     serial.complete(G, tokens, N, compared)
-    print(f"{compared.near} of {compared.tokens} tokens differ near a boundary, {compared.far} elsewhere")
     assert compared.tokens == B * N * T * (T - 1) // 2
     assert compared.far == 0
     assert compared.near <= most * compared.tokens
