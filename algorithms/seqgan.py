@@ -13,7 +13,8 @@ then d discriminator steps of k epochs on fresh negatives, then beta <- theta.
 Departures: D gives one logit (the authors' code: a two-way softmax). Minibatches for D hold as many
 real as generated sequences (there: shuffled together). After the end symbol there is no credit (the
 paper has fixed lengths). ``policy_delay`` is 0 as in the paper; the authors' code sets 0.8, which in
-their graph has no effect on sampling. ``baseline`` is none as in the paper; the other two are ours.
+their graph has no effect on sampling. ``baseline`` is none and ``reward`` the probability, as in the paper;
+the other choices are ours: a probability near 0 or 1 hides differences that the logit still shows.
 """
 
 from __future__ import annotations
@@ -45,13 +46,18 @@ class SeqGAN(Algorithm):
         baseline: Literal["none", "position_mean", "neighbour"] = "none"
         """Taken from Q: nothing, its batch mean at each position, or Q of the prefix one token shorter."""
 
+        reward: Literal["probability", "logit"] = "probability"
+        """What D says of a completed sequence: the probability, as in the paper, or log D - log(1 - D)."""
+
     config: Config
 
     def rollouts(self, step: int) -> RolloutSpec:
         return RolloutSpec(completions=self.config.completions)
 
     def credit(self, fake: Rollouts) -> Tensor:
-        Q = fake.scores[..., 0].sigmoid().mean(-1)  # [B, T]  Eq. 4
+        logits = fake.scores[..., 0]
+        rewards = logits if self.config.reward == "logit" else logits.sigmoid()
+        Q = rewards.mean(-1)  # [B, T]  Eq. 4
         if self.config.baseline == "position_mean":
             return subtract_position_mean(Q, fake.sequences.mask)
         if self.config.baseline == "neighbour":

@@ -62,6 +62,12 @@ def test_equation_4() -> None:
     assert_close(credit("none"), torch.tensor([[0.625, 0.25], [0.5, 0.9]]))
 
 
+def test_logits_instead_of_probabilities() -> None:
+    # log 3 and log 4 are the logits of 0.75 and 0.8; those of 0.8 and 0.2 cancel
+    rewarded = SeqGAN(SeqGAN.Config(completions=2, reward="logit")).credit(two_rollouts())
+    assert_close(rewarded, torch.tensor([[log(3) / 2, -log(3)], [0.0, log(9)]]), atol=1e-6, rtol=0)
+
+
 def test_baselines() -> None:
     # means 0.5625 and 0.575
     expected = torch.tensor([[0.0625, -0.325], [-0.0625, 0.325]])
