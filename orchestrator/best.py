@@ -45,7 +45,8 @@ def check_best_metric(config: RunConfig, metrics: Mapping[str, float]) -> None:
     Raises:
         UserError: it is not; the message names the nearest one.
     """
-    wanted, known = best_metric(config), {*metrics, "eval/d_accuracy_real", "eval/d_accuracy_fake"}
+    judged = {"eval/d_accuracy_real", "eval/d_accuracy_fake", "eval/d_auc"}
+    wanted, known = best_metric(config), {*metrics, *judged}
     if wanted not in known:
         near = difflib.get_close_matches(wanted, known, 1, 0.4)
         raise UserError(

@@ -7,7 +7,7 @@ are the SeqGAN paper's. How files and overrides become a ``RunConfig``: ``orches
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -173,7 +173,10 @@ class InitConfig(Frozen):
     """Networks to start from."""
 
     run: Path | None = None
-    """A run directory whose networks (its last checkpoint) replace the random ones."""
+    """A run directory whose networks replace the random ones."""
+
+    checkpoint: Literal["last", "best"] | Annotated[int, Field(ge=0)] = "last"
+    """Which of its checkpoints: last, best, or a step, such as that where its adversarial stage began."""
 
 
 class RunConfig(Frozen):

@@ -7,6 +7,7 @@ GANs Falling Short"; definitions in orchestrator/README.md).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +16,10 @@ from torch import Tensor, nn
 from algorithms.bleu import self_bleu
 from algorithms.models.base import Discriminator, Generator, OneShotGenerator
 from algorithms.sampling import log_prob_of
-from algorithms.types import RolloutSpec, Sequences, Source
+from algorithms.types import Rollouts, RolloutSpec, Sequences, Source
 from orchestrator.config import EvaluationConfig
 from orchestrator.data import Dataset
+from orchestrator.ranking import area_under_curve, rank_correlation
 from workers.philox import Path
 from workers.pool import Pool, Request
 
@@ -64,9 +66,13 @@ def evaluate(
     samples = fake.sequences
     metrics = diversity(samples, data, config.diversity_samples)
     metrics["eval/entropy"] = -fake.log_prob[samples.mask].mean().item()
-    undefined = []
+    undefined: list[str] = []
     if data.oracle is not None:
-        metrics["eval/nll_oracle"] = nll(data.oracle, samples)
+        likely = log_likelihood(data.oracle, samples)
+        metrics["eval/nll_oracle"] = likely.per_token()
+        agreement = _agreement(likely.of_each(), fake, judged=D is not None)
+        undefined += [name for name, value in agreement.items() if math.isnan(value)]
+        metrics |= {name: value for name, value in agreement.items() if name not in undefined}
     else:
         undefined.append("eval/nll_oracle")
     if isinstance(G, OneShotGenerator):
@@ -80,28 +86,72 @@ def evaluate(
         D.eval()
         parts = [part.to(device_of(D)) for part in pieces(data.test, 256)]
         real = torch.cat([D.logits(part.tokens, part.source) for part in parts])
+        logits = fake.scores[:, 0, 0, 0]
         metrics["eval/d_accuracy_real"] = (real > 0).float().mean().item()
-        metrics["eval/d_accuracy_fake"] = (fake.scores[:, 0, 0, 0] < 0).float().mean().item()
+        metrics["eval/d_accuracy_fake"] = (logits < 0).float().mean().item()
+        metrics["eval/d_auc"] = area_under_curve(real.cpu(), logits)
     return Evaluation(metrics, tuple(undefined), samples)
 
 
+@dataclass(frozen=True, slots=True)
+class LogLikelihood:
+    """What a generator says of n sequences.
+
+    Attributes:
+        sums: [n] float64, log-likelihood over the tokens that count, nats.
+        counts: [n] int64, of these tokens.
+    """
+
+    sums: Tensor
+    counts: Tensor
+
+    def per_token(self) -> float:
+        """The negative mean over all tokens, in nats."""
+        return -self.sums.sum().item() / max(1, int(self.counts.sum()))
+
+    def of_each(self) -> Tensor:
+        """The mean over each sequence's tokens: [n] nats."""
+        return self.sums / self.counts.clamp_min(1)
+
+
 @torch.inference_mode()
-def nll(G: Generator, sequences: Sequences, temperature: float = 1.0) -> float:
-    """Negative log-likelihood of the sequences under G, nats per token that counts.
+def log_likelihood(G: Generator, sequences: Sequences, temperature: float = 1.0) -> LogLikelihood:
+    """The log-likelihood of the sequences under G.
 
     Args:
         temperature: divides the logits, token by token; 1 is the model as trained.
     """
-    total, count = 0.0, 0
+    sums, counts = [], []
     device = device_of(G)
     banned = torch.tensor(G.alphabet.banned, dtype=torch.int64, device=device)
     for part in pieces(sequences, max(1, _LOGITS_AT_ONCE // (G.alphabet.size * G.length))):
         part = part.to(device)
         # a token that G may never emit (a word unknown to its vocabulary) has no likelihood: it is left out
         counted = part.mask & ~torch.isin(part.tokens, banned)
-        total -= _log_prob(G, part, temperature)[counted].double().sum().item()
-        count += int(counted.sum())
-    return total / max(1, count)
+        sums.append(_log_prob(G, part, temperature).masked_fill(~counted, 0.0).double().sum(1).cpu())
+        counts.append(counted.sum(1).cpu())
+    return LogLikelihood(torch.cat(sums), torch.cat(counts))
+
+
+def nll(G: Generator, sequences: Sequences, temperature: float = 1.0) -> float:
+    """Negative log-likelihood of the sequences under G, nats per token that counts; as above."""
+    return log_likelihood(G, sequences, temperature).per_token()
+
+
+def _agreement(likely: Tensor, fake: Rollouts, *, judged: bool) -> dict[str, float]:
+    """Whether what a reward follows has to do with the oracle: rank correlations over the samples.
+
+    A constant reward makes probable what the generator finds probable already, so its own likelihood stands
+    beside the discriminator's logit.
+
+    Args:
+        likely: [n] log-likelihood under the oracle.
+    """
+    own = fake.log_prob.sum(1) / fake.sequences.lengths
+    agreement = {"eval/g_rank_oracle": rank_correlation(own, likely)}
+    if judged:
+        agreement["eval/d_rank_oracle"] = rank_correlation(fake.scores[:, 0, 0, 0], likely)
+    return agreement
 
 
 def floor(oracle: Generator, samples: Sequences) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator import checkpoints
+from orchestrator.chosen_checkpoint import find_step
 from orchestrator.codec import Codec
 from orchestrator.config import RunConfig
 from orchestrator.data import Dataset
@@ -12,15 +13,15 @@ from orchestrator.state import TrainState
 
 
 def start_from(config: RunConfig, state: TrainState, data: Dataset) -> bool:
-    """Replaces the networks by those of ``init.run``'s last checkpoint; False where there is no such setting.
+    """Replaces the networks by those of a checkpoint of ``init.run``; False where there is no such setting.
 
     Raises:
         UserError: the other run has no checkpoint, other networks, or another vocabulary.
     """
     if config.init.run is None:
         return False
-    directory, _ = RunDirectory.open(config.init.run)
-    found, _ = checkpoints.latest(directory.checkpoints)
+    directory, trained = RunDirectory.open(config.init.run)
+    found = _checkpoint(directory, trained, config.init.checkpoint)
     if found is None:
         raise UserError(f"init.run = {config.init.run}: that run has no checkpoint that can be used")
     vocabulary = directory.path / "codec.json"
@@ -45,3 +46,13 @@ def start_from(config: RunConfig, state: TrainState, data: Dataset) -> bool:
                 f"init.run = {config.init.run}: its {name} does not fit this recipe's ({problem})"
             ) from None
     return True
+
+
+def _checkpoint(
+    directory: RunDirectory, trained: RunConfig, chosen: str | int
+) -> checkpoints.Checkpoint | None:
+    """The one that is chosen; for ``last`` the newest that is whole."""
+    if chosen == "last":
+        return checkpoints.latest(directory.checkpoints)[0]
+    step = find_step(directory, trained, str(chosen), "init.checkpoint =")
+    return checkpoints.load(directory.checkpoints, step)

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import checkpoints
-from orchestrator.best import best_evaluation
+from orchestrator.chosen_checkpoint import find_step
 from orchestrator.codec import Codec
-from orchestrator.config import RunConfig, TrackingConfig
+from orchestrator.config import TrackingConfig
 from orchestrator.data import load_data, shape
-from orchestrator.errors import UserError
-from orchestrator.journal import Journal
 from orchestrator.logged_model import download_sampler
 from orchestrator.measure import Measure
 from orchestrator.open_pool import open_pool
@@ -43,7 +41,7 @@ def sampler_of(run: str, checkpoint: str = "best", runs_root: Path = Path("runs"
     exported = directory.path / "model"
     if checkpoint == "best" and (exported / "model.json").is_file():
         return Sampler.load(exported)
-    step = find_step(directory, config, checkpoint)
+    step = find_step(directory, config, checkpoint, "--checkpoint")
     codec_file = directory.path / "codec.json"
     codec = Codec.load(codec_file) if codec_file.is_file() else None
     alphabet, length = shape(config.data, codec)
@@ -72,7 +70,7 @@ def evaluate_run(
         run, checkpoint step, temperature, samples, metrics, undefined.
     """
     directory, config = RunDirectory.open(run)
-    step = find_step(directory, config, checkpoint)
+    step = find_step(directory, config, checkpoint, "--checkpoint")
     settle(config.learner.threads)
     data = load_data(config.data)
     directory.same_data(data.identity())
@@ -94,24 +92,3 @@ def evaluate_run(
         "metrics": result.metrics,
         "undefined": list(result.undefined),
     }
-
-
-def find_step(directory: RunDirectory, config: RunConfig, checkpoint: str) -> int:
-    """The step that ``best``, ``last`` or a number means in a run.
-
-    Raises:
-        UserError: the run has no such checkpoint; the message lists those that it has.
-    """
-    steps = checkpoints.steps(directory.checkpoints)
-    if not steps:
-        raise UserError(f"{directory.path} has no checkpoint yet: let it train for a while")
-    if checkpoint == "last":
-        return steps[-1]
-    if checkpoint == "best":
-        best = best_evaluation(Journal(directory.path / "metrics.jsonl"), config)
-        return best.step if best is not None and best.step in steps else steps[-1]
-    if not checkpoint.isdecimal() or int(checkpoint) not in steps:
-        raise UserError(
-            f"--checkpoint {checkpoint}: wanted best, last or one of the steps {', '.join(map(str, steps))}"
-        )
-    return int(checkpoint)

@@ -222,6 +222,13 @@ class InProcessPool:
                 for task in tasks:
                     task.cancel()
 
+    def first_unit(self, spec: RolloutSpec, request: Request, path: Path) -> Rollouts:
+        """One unit of a request, in the thread that asks: for whoever measures what one takes."""
+        block = blocks(request, spec.samples, self._unit if spec.completions else self._sample_unit)[0]
+        with alone():
+            scorer = self._prepared.scorer() if spec.scores else None
+            return self._one(self._prepared.networks(shared=False), scorer, spec, block, path, request)[0]
+
     def report(self) -> dict[str, float]:
         return self._ledger.report()
 

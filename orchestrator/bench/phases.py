@@ -20,7 +20,8 @@ from orchestrator.bench.baseline import Baseline
 from orchestrator.bench.machine import Machine
 from orchestrator.bench.names import chosen
 from orchestrator.bench.timing import Action, in_turn, nothing, peak_bytes, repeated, seconds
-from orchestrator.bench.work import Work, in_this_thread
+from orchestrator.bench.work import Work
+from orchestrator.trainer import NEGATIVES
 
 Say = Callable[[str], None]
 
@@ -168,8 +169,7 @@ class _Measurement:
         work, sizes = self._work, self._work.sizes
         load = Load(flops.negatives(sizes), 0, sizes.negatives * sizes.T, sizes.negatives)
         times = repeated(work.sample_negatives, work.device)
-        with in_this_thread(work.pool):
-            peak = peak_bytes(work.sample_negatives, work.device)
+        peak = peak_bytes(lambda: work.first_unit(NEGATIVES, sizes.negatives), work.device)
         return dataclasses.replace(
             self._row("sample_negatives", statistics.median(times), load),
             serial_seconds=self._baseline.negatives(),
@@ -252,8 +252,7 @@ class _Measurement:
     def _peak_of_rollouts(self, spec: RolloutSpec) -> int:
         work = self._work
         work.learn_and_publish()
-        with in_this_thread(work.pool):
-            return peak_bytes(lambda: work.collect(spec), work.device)
+        return peak_bytes(lambda: work.first_unit(spec, work.sizes.B), work.device)
 
     def _of_units(self) -> str:
         threads = self._work.config.learner.threads

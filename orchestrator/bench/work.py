@@ -7,11 +7,9 @@ SeqGAN paper's, which are the defaults of the configuration.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 
@@ -110,6 +108,11 @@ class Work:
         path: philox.Path = (self.config.seed, "bench", next(self._numbers))
         return self.pool.collect(spec, Request(self.config.batch_size), path)
 
+    def first_unit(self, spec: RolloutSpec, count: int) -> Rollouts:
+        """A part of such rollouts, of ``count`` sequences in all, in the thread that is looked at."""
+        assert isinstance(self.pool, InProcessPool)
+        return self.pool.first_unit(spec, Request(count), (self.config.seed, "bench", next(self._numbers)))
+
     def sample_negatives(self) -> Sequences:
         """As many sequences as there are positives."""
         path: philox.Path = (self.config.seed, "bench", next(self._numbers), "negatives")
@@ -163,28 +166,3 @@ class Work:
         place: philox.Path = (self.config.seed, "bench", next(self._numbers))
         with philox.global_random(place):
             self.trainer.descend(optimizer, loss(philox.generator((*place, "loss"))), StepMetrics())
-
-
-class _Here(ThreadPoolExecutor):
-    """Does what it is given at once, in the thread that gives it."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as problem:
-            future.set_exception(problem)
-        return future
-
-
-@contextmanager
-def in_this_thread(pool: Pool) -> Iterator[None]:
-    """Has a pool compute its units one after the other in this thread, which is the one that is profiled."""
-    assert isinstance(pool, InProcessPool)
-    executor, here = pool._executor, _Here(1)
-    pool._executor = here
-    try:
-        yield
-    finally:
-        pool._executor = executor
-        here.shutdown()

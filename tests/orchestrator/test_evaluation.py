@@ -94,6 +94,36 @@ def test_the_discriminator_is_judged_on_held_out_and_generated_sequences():
         metrics = evaluate(G, D, p, data, EvaluationConfig(samples=40, diversity_samples=20), ("e",)).metrics
     assert metrics["eval/d_accuracy_real"] == 1.0
     assert metrics["eval/d_accuracy_fake"] == 0.0
+    assert metrics["eval/d_auc"] == 0.5
+
+
+def test_whether_what_is_rewarded_is_what_the_oracle_finds_likely():
+    G, oracle, D = (
+        NgramGenerator(FIXED, 4, seed=1),
+        NgramGenerator(FIXED, 4, seed=2),
+        TabularDiscriminator(FIXED, 4),
+    )
+    everything = all_sequences(FIXED, 4)
+    config, data = EvaluationConfig(samples=60, diversity_samples=20), dataset(oracle)
+
+    def agreement() -> tuple[float, float]:
+        with pool(G, D) as p:
+            found = evaluate(G, D, p, data, config, ("e",)).metrics
+        return found["eval/d_rank_oracle"], found["eval/g_rank_oracle"]
+
+    with torch.no_grad():
+        places = D.length - 1 - torch.arange(D.length)
+        spelled = (everything * FIXED.size**places).sum(1)
+        for sign in (1.0, -1.0):
+            D.table[spelled] = sign * oracle.log_prob(everything).sum(1)
+            assert agreement()[0] == pytest.approx(sign)
+        G.load_state_dict(oracle.state_dict())
+        assert agreement()[1] == pytest.approx(1.0)
+        D.table.fill_(1.0)
+    with pool(G, D) as p:
+        constant = evaluate(G, D, p, data, config, ("e",))
+    assert "eval/d_rank_oracle" in constant.undefined
+    assert "eval/d_rank_oracle" not in constant.metrics
 
 
 def test_what_is_not_defined_is_said_not_numbered():

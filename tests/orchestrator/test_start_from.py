@@ -27,10 +27,9 @@ def corpus(path: Path, words: str) -> Path:
     return path
 
 
-def trained(tmp_path: Path, text: Path, name: str) -> Path:
-    run = Run.create(
-        load("mle", [*SMALL, f"data.path={text}", f"run.directory={tmp_path}", f"run.name={name}"])
-    )
+def trained(tmp_path: Path, text: Path, name: str, *changes: str) -> Path:
+    place = (f"data.path={text}", f"run.directory={tmp_path}", f"run.name={name}")
+    run = Run.create(load("mle", [*SMALL, *place, *changes]))
     for _ in run:
         pass
     return run.directory.path
@@ -50,6 +49,24 @@ def test_networks_are_taken_and_another_vocabulary_is_refused(tmp_path: Path):
     )
     with pytest.raises(UserError, match="vocabulary"):
         Run.create(other)
+
+
+def test_an_earlier_checkpoint_is_taken_on_request(tmp_path: Path):
+    text = corpus(tmp_path / "a.txt", "red blue old new")
+    changes = ("pretrain.generator_epochs=2", "checkpoint.every_seconds=0")
+    first = trained(tmp_path, text, "first", *changes)
+    at = {}
+    for chosen in ("last", "best", "1", "2"):
+        config = load("mle", [*SMALL, f"data.path={text}", f"init.run={first}", f"init.checkpoint={chosen}"])
+        data = load_data(config.data)
+        state = TrainState.fresh(config, data.alphabet, data.length)
+        assert start_from(config, state, data)
+        at[chosen] = state.parameters_sha256()
+    assert at["1"] != at["2"] == at["last"]
+    assert at["best"] in (at["1"], at["2"])
+    wrong = load("mle", [*SMALL, f"data.path={text}", f"init.run={first}", "init.checkpoint=7"])
+    with pytest.raises(UserError, match=r"init\.checkpoint = 7: wanted best, last or one of the steps 1, 2"):
+        Run.create(wrong)
 
 
 def test_without_the_setting_nothing_happens():

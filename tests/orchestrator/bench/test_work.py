@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from algorithms.types import RolloutSpec
 from orchestrator import checkpoints
-from orchestrator.bench import work as module
 from orchestrator.bench.timing import peak_bytes
-from orchestrator.bench.work import in_this_thread, reference
+from orchestrator.bench.work import reference
 from orchestrator.config import RunConfig
-from workers.pool import Pool
+from orchestrator.trainer import NEGATIVES
 
 
 def test_the_reference_is_what_the_configuration_says_by_itself():
@@ -75,15 +73,8 @@ def test_a_checkpoint_is_one_of_a_run(work, tmp_path: Path):
     assert first < second
 
 
-def test_units_in_this_thread_are_the_same_and_are_seen_by_the_profiler(work):
-    def collect(pool: Pool):
-        return pool.collect(work.spec, module.Request(8), ("a", "path"))
-
-    beside = collect(work.pool)
-    with in_this_thread(work.pool):
-        here = collect(work.pool)
-        assert peak_bytes(lambda: collect(work.pool), work.device) > 10_000
-        with pytest.raises(ValueError, match="there is no score"):
-            work.pool.collect(RolloutSpec(scores=("none",)), module.Request(2), ("a", "path"))
-    assert torch.equal(beside.scores, here.scores)
-    assert torch.equal(collect(work.pool).scores, here.scores)
+def test_a_unit_in_this_thread_is_seen_by_the_profiler(work):
+    unit = work.first_unit(work.spec, work.sizes.B)
+    assert 0 < len(unit.sequences) <= work.sizes.B
+    assert peak_bytes(lambda: work.first_unit(work.spec, work.sizes.B), work.device) > 10_000
+    assert len(work.first_unit(NEGATIVES, 7).sequences) == 7
