@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from orchestrator.figures import COLOURS, new_figure, save_figure
+
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 COLUMNS = (
@@ -22,6 +24,11 @@ COLUMNS = (
     ("eval/nll_test", "NLL_test"),
     ("eval/unique_rate", "unique"),
     ("eval/self_bleu_2", "self-BLEU-2"),
+)
+RANKS = (
+    ("eval/d_auc", "Held-out real sequences above samples by D's logit (0.5: chance)"),
+    ("eval/d_rank_oracle", "Rank correlation of the oracle's likelihood with D's logit over samples"),
+    ("eval/g_rank_oracle", "The same with the generator's own likelihood"),
 )
 LIMIT = 50_000
 
@@ -62,6 +69,7 @@ def page() -> None:
         parts += ["", f"## {group.name}", ""]
         parts += [notes.read_text().strip(), ""] if notes.is_file() else []
         parts += _table(runs) if runs else []
+        parts += _picture(group, runs) if any(run["curves"] for run in runs) else []
     (HERE / "results.md").write_text("\n".join(parts).rstrip() + "\n")
 
 
@@ -97,10 +105,44 @@ def _table(runs: list[dict[str, Any]]) -> list[str]:
         lines += [f"Below the lowest of pretraining, by seed: {', '.join(f'{fall:+.3f}' for fall in falls)}."]
     if margins:
         lines += [f"Control margin, by seed: {', '.join(f'{margin:+.3f}' for margin in margins)}."]
+    for name, told in RANKS:
+        found = [[run[at].get(name) for run in runs] for at in ("baseline", "metrics")]
+        if all(value is not None for values in found for value in values):
+            start, end = (", ".join(f"{value:.3f}" for value in values) for values in found)
+            lines += [f"{told}, by seed: {start} at the start of the adversarial stage, {end} at its end."]
     minutes = statistics.mean(run["wall_s"] for run in runs) / 60
     versions = first["versions"]
     lines += [f"Wall time {minutes:.1f} min a run, {first['processor']}, torch {versions['torch']}."]
     return lines
+
+
+def _picture(group: Path, runs: list[dict[str, Any]]) -> list[str]:
+    """NLL_oracle against NLL_test in the adversarial stage: a line a seed, of the run and of its controls."""
+    across, down = "eval/nll_test", "eval/nll_oracle"
+    paths: dict[str, list[list[dict[str, float]]]] = {"": []}
+    for run in runs:
+        curve = json.loads((group / f"seed{run['seed']}" / "curve.json").read_text())
+        own = [point for point in curve if point["stage"] == "adversarial"]
+        paths[""].append([run["baseline"], *own])
+        for name, points in run["curves"].items():
+            paths.setdefault(name, []).append(points)
+    figure = new_figure(8.0, 5.2)
+    axes = figure.subplots()
+    for name, lines in paths.items():
+        for i, line in enumerate(lines):
+            points = [(point[across], point[down]) for point in line if {across, down} <= point.keys()]
+            label = (name.replace("_", " ") or runs[0]["algorithm"]) if i == 0 else None
+            style = {"color": COLOURS[name], "linewidth": 1.0 if name else 1.8}
+            axes.plot(*zip(*points, strict=True), **style, label=label)
+            axes.plot(*points[-1], "o", color=COLOURS[name], markersize=4 if name else 7)
+    axes.set_xlabel("NLL_test, nats per token")
+    axes.set_ylabel("NLL_oracle, nats per token")
+    axes.legend(frameon=False)
+    to = save_figure(figure, group / "curves.png")
+    return [
+        "",
+        f"![NLL_oracle against NLL_test, a line a seed; lower left is better]({to.relative_to(HERE)})",
+    ]
 
 
 def _cell(metrics: list[dict[str, float]], name: str) -> str:

@@ -7,7 +7,7 @@ are the SeqGAN paper's. How files and overrides become a ``RunConfig``: ``orches
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -175,7 +175,7 @@ class InitConfig(Frozen):
     run: Path | None = None
     """A run directory whose networks replace the random ones."""
 
-    checkpoint: Literal["last", "best"] | Annotated[int, Field(ge=0)] = "last"
+    checkpoint: str | int = "last"
     """Which of its checkpoints: last, best, or a step, such as that where its adversarial stage began."""
 
 
