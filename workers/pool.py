@@ -206,7 +206,7 @@ class InProcessPool:
         work = blocks(request, spec.samples, unit)
         with self._ledger.collecting(), alone():
             networks = self._prepared.networks(shared=False)
-            scorer = self._prepared.scorer() if spec.scores else None
+            scorer = self._prepared.scorer(self._executor.map) if spec.scores else None
             tasks = [
                 self._executor.submit(self._one, networks, scorer, spec, block, path, request)
                 for block in work

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from algorithms.models.base import Generator, Scorer
+from algorithms.models.base import Each, Generator, Scorer
 from workers.rollout import Networks
 
 
@@ -43,14 +43,14 @@ class Prepared:
         policy = generator if shared else self._sampler("policy")
         return Networks(generator, policy, self._networks.discriminator)
 
-    def scorer(self) -> Scorer:
-        """For the discriminator's weights as they are."""
+    def scorer(self, each: Each = map) -> Scorer:
+        """For the discriminator's weights as they are; ``each`` as ``Scorer.refresh`` has it."""
         # whoever asks first may be in inference mode, whose tensors cannot be written again later
         with torch.inference_mode(False), torch.no_grad():
             if self._scorer is None:
                 self._scorer = self._networks.discriminator.scorer(self._table_bytes)
             elif self._stale:
-                self._scorer.refresh()
+                self._scorer.refresh(each)
         self._stale = False
         return self._scorer
 

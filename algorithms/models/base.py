@@ -11,8 +11,8 @@ Attention and recurrence differ only in what hides behind ``State``.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Protocol, Self
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -120,6 +120,10 @@ _ONE_SHOT = (
 )
 
 
+Each: TypeAlias = Callable[[Callable[[Any], None], Iterable[Any]], Iterable[None]]
+"""What calls a function of each of several things: ``map``, or that of an executor."""
+
+
 class Scorer:
     """How many rows are judged without gradient, with a discriminator's weights as they were at ``refresh``.
 
@@ -130,8 +134,12 @@ class Scorer:
     def __init__(self, D: Discriminator) -> None:
         self._D = D
 
-    def refresh(self) -> None:
-        """Takes the weights as they are now; nothing else notices that they have changed."""
+    def refresh(self, each: Each = map) -> None:
+        """Takes the weights as they are now; nothing else notices that they have changed.
+
+        Args:
+            each: calls a function of each of several things, as ``map`` does; perhaps some at a time.
+        """
 
     def read(self, sequences: Sequences) -> Tensor | None:
         """What is worth knowing of the prefixes of B sequences, for those who continue them: [B, ...]."""

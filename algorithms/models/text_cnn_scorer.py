@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from algorithms.models.base import Scorer
+from algorithms.models.base import Each, Scorer
 from algorithms.models.products import product
 from algorithms.types import Origin, Precision, Rows, Sequences
 
@@ -71,20 +71,27 @@ class TextCNNScorer(Scorer):
         self.refresh()
 
     @torch.no_grad()
-    def refresh(self) -> None:
+    def refresh(self, each: Each = map) -> None:
         D = self._cnn
-        V = len(self._embedding)
         self._embedding.copy_(D.embedding.weight)
         for held, convolution in zip(self._convolutions, D.filters(), strict=True):
             held.kernel.copy_(convolution.weight.permute(2, 1, 0))
-            if held.table is not None:  # filled in place: fresh memory costs three times the products
-                for o, at in enumerate(held.kernel):  # [E, F]
-                    torch.mm(self._embedding, at, out=held.table[o * V : (o + 1) * V])
+        # the large ones first, so that whoever fills them side by side ends at about one time
+        tables = sorted((one for one in self._convolutions if one.table is not None), key=_size, reverse=True)
+        for _ in each(self._fill, tables):
+            pass
         self._bias = D.biases()  # [features]
         highway = torch.cat([D.gate.weight, D.transform.weight]).t().contiguous()  # [features, 2 features]
         self._highway: dict[Precision, Tensor] = {"fp32": highway, "bf16": highway.bfloat16()}
         self._highway_bias = torch.cat([D.gate.bias, D.transform.bias])
         self._output, self._output_bias = D.output.weight.t().clone(), D.output.bias.clone()
+
+    def _fill(self, convolution: Convolution) -> None:
+        """In place: fresh memory costs three times the products."""
+        assert convolution.table is not None
+        V = len(self._embedding)
+        for o, at in enumerate(convolution.kernel):  # [E, F]
+            torch.mm(self._embedding, at, out=convolution.table[o * V : (o + 1) * V])
 
     @property
     def bytes(self) -> int:
@@ -161,6 +168,10 @@ class TextCNNScorer(Scorer):
         # tau * relu(transformed) + (1 - tau) * c
         h = torch.lerp(c, transformed.relu(), tau.sigmoid())
         return product(h, self._output, self._output_bias).squeeze(1).float()
+
+
+def _size(convolution: Convolution) -> int:
+    return convolution.kernel.numel()
 
 
 def _beyond(responses: Tensor, end: int, shared: Tensor) -> Tensor:

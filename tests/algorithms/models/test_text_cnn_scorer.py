@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -87,3 +89,9 @@ def test_other_weights_need_a_refresh() -> None:
     assert scorer.logits(rows).equal(before)
     scorer.refresh()
     assert_close(scorer.logits(rows), D.logits(rows.sequences.tokens), atol=1e-5, rtol=0)
+    alone = scorer.logits(rows)
+    for table in (one.table for one in scorer._convolutions if one.table is not None):
+        table.fill_(7.0)
+    with ThreadPoolExecutor(2) as threads:
+        scorer.refresh(threads.map)
+    assert scorer.logits(rows).equal(alone)
