@@ -19,13 +19,10 @@ from torch.nn.functional import pad
 
 from algorithms.config import Frozen
 from algorithms.models.base import Generator
-from algorithms.models.linear_log_prob import linear_log_prob
+from algorithms.models.linear_log_prob import EXPONENTS, linear_log_prob
 from algorithms.models.lstm_layer import lstm_layer
 from algorithms.models.products import FEWEST, product
 from algorithms.types import Alphabet, Source
-
-EXPONENTS = 100
-"""Powers of two up to this one, and so sums of thousands of them, are far from the limits of float32."""
 
 
 @dataclass(frozen=True, slots=True)

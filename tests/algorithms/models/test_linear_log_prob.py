@@ -44,6 +44,17 @@ def test_agrees_with_cross_entropy(R: int, V: int) -> None:
         assert linear_log_prob(h, weight, bias, tokens, None).equal(got)
 
 
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1000.0])
+def test_logits_of_any_size(scale: float) -> None:
+    torch.manual_seed(1)
+    h, weight, bias = torch.randn(50, 4), scale * torch.randn(4, 40), torch.randn(40)
+    tokens, banned = torch.randint(39, (50,)), torch.arange(40) == 39
+    got = linear_log_prob(h, weight, bias, tokens, banned)
+    logits = torch.addmm(bias, h, weight).masked_fill(banned, -torch.inf).double()
+    want = logits.log_softmax(1).gather(1, tokens[:, None]).squeeze(1)
+    assert_close(got.double(), want, atol=1e-5, rtol=1e-4)
+
+
 def test_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     monkeypatch.setattr(module, "LOGITS_IN_CACHE", 16 * 5)  # three pieces
