@@ -127,7 +127,7 @@ def _picture(group: Path, runs: list[dict[str, Any]]) -> list[str]:
         for name, points in run["curves"].items():
             paths.setdefault(name, []).append(points)
     figure = new_figure(8.0, 5.2)
-    axes = figure.subplots()
+    axes, trained = figure.subplots(), list[tuple[float, float]]()
     for name, lines in paths.items():
         for i, line in enumerate(lines):
             points = [(point[across], point[down]) for point in line if {across, down} <= point.keys()]
@@ -135,6 +135,10 @@ def _picture(group: Path, runs: list[dict[str, Any]]) -> list[str]:
             style = {"color": COLOURS[name], "linewidth": 1.0 if name else 1.8}
             axes.plot(*zip(*points, strict=True), **style, label=label)
             axes.plot(*points[-1], "o", color=COLOURS[name], markersize=4 if name else 7)
+            trained += [] if name == "colder_start" else points
+    for limit, values in zip((axes.set_xlim, axes.set_ylim), zip(*trained, strict=True), strict=True):
+        room = 0.1 * (max(values) - min(values))  # the coldest temperatures lie far outside
+        limit(min(values) - room, max(values) + room)
     axes.set_xlabel("NLL_test, nats per token")
     axes.set_ylabel("NLL_oracle, nats per token")
     axes.legend(frameon=False)
