@@ -67,7 +67,7 @@ def log_prob_of(logits: Tensor, tokens: Tensor) -> Tensor:
 def _running_sum(x: Tensor) -> Tensor:
     """Sums over the columns up to each one: [R, n] -> [R, n] float64.
 
-    In float32 boundaries between 5,000 symbols would be off by about 1e-7, and one draw in 2,000 another.
+    In float32 boundaries between 5,000 symbols would be off by about 1e-7, and draws beside them others.
     """
     return x.cumsum(1, dtype=torch.float64) if x.device.type == "cpu" else running_sum_in_fixed_order(x)
 
