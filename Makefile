@@ -2,12 +2,15 @@
 # make alone. Options, on the command line or in the environment:
 #   PYTHON=python3.12   the interpreter that .venv is made with (3.11 or newer)
 #   TORCH_BACKEND=cpu   which build of PyTorch (cpu, cu130, auto ...); unset: what the package index gives
+#   TESTS_AT_ONCE=2     processes that run tests, each with a Ray cluster of its own
 #   PIP_FIND_LINKS=DIR  folders with wheels to look into first, as pip reads it
 
 PYTHON ?= python3
+TESTS_AT_ONCE ?= 2
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SEVERAL := -n $(TESTS_AT_ONCE) --dist loadscope
 
 comma := ,
 empty :=
@@ -29,7 +32,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo test test-slow chaos lint clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,10 +42,13 @@ demo: $(STAMP)  ## Train SeqGAN on a small synthetic oracle, with its controls: 
 
 test: lint  ## Check everything: lint, types, import rules, tests
 	@echo "Running the tests"
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q $(SEVERAL)
 
 test-slow: $(STAMP)  ## The tests that take longest: more ways to end, more nodes
-	@$(BIN)/python -m pytest -q -m slow
+	@$(BIN)/python -m pytest -q -m slow $(SEVERAL)
+
+chaos: $(STAMP)  ## Kill the controller twenty times in one run, without and with workers
+	@$(BIN)/python -m pytest -q -m chaos
 
 lint: $(STAMP)  ## Check style, types and import rules
 	@echo "Checking style"

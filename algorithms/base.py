@@ -50,6 +50,9 @@ class Algorithm(nn.Module):
         generator_lr: float = Field(1e-2, gt=0, le=10)
         """Adam's rate for the adversarial generator updates."""
 
+        generator_lr_decay: float = Field(0.0, ge=0, le=1)
+        """Share of the steps, the last ones, in which that rate falls to zero along half a cosine."""
+
         discriminator_lr: float = Field(1e-4, gt=0, le=10)
         """Adam's rate for the discriminator, in pretraining and after."""
 
@@ -77,6 +80,13 @@ class Algorithm(nn.Module):
     @abstractmethod
     def rollouts(self, step: int) -> RolloutSpec:
         """What the generator's update at this step needs; a pure function of the step."""
+
+    def negatives(self, step: int) -> RolloutSpec:
+        """What the discriminator learns to tell from real sequences at this step; nobody scores it.
+
+        With a ``clamp`` each begins as the real sequence of the same number does.
+        """
+        return RolloutSpec(scores=())
 
     @abstractmethod
     def credit(self, fake: Rollouts) -> Tensor:

@@ -24,16 +24,6 @@ from torch import Tensor
 from algorithms.ngrams import Counts, NGramIndex, count
 from algorithms.types import Sequences
 
-BLEU_SIGNATURE = (
-    "sentence-bleu|refs:all|weights:uniform|smooth:method1,0.1|bp:closest,shorter|end:removed|v:1"
-)
-"""What ``sentence_bleu`` computes by default, to be kept with its numbers."""
-
-SELF_BLEU_SIGNATURE = (
-    "self-bleu|refs:all-others|weights:uniform|smooth:method1,0.1|bp:closest,shorter|end:removed|v:1"
-)
-"""What ``self_bleu`` computes by default, to be kept with its numbers."""
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -89,8 +79,7 @@ def count_words(sequences: Sequences, end: int | None) -> Tensor:
 def sentence_bleu(hypotheses: Sequences, references: References, n: int, smoothing: float = 0.1) -> Tensor:
     """BLEU-n of every sequence against all references.
 
-    Cumulative: uniform weights 1/n over the orders 1 .. n. See the module for the definition and
-    ``BLEU_SIGNATURE`` for its name.
+    Cumulative: uniform weights 1/n over the orders 1 .. n. See the module for the definition.
 
     Args:
         hypotheses: B sequences; an empty one has BLEU 0.
@@ -104,13 +93,13 @@ def sentence_bleu(hypotheses: Sequences, references: References, n: int, smoothi
     Raises:
         ValueError: for n or smoothing out of bounds.
     """
-    return _bleu(hypotheses, references, n, smoothing, leave_one_out=False)
+    return sentence_bleus(hypotheses, references, n, smoothing)[-1]
 
 
 def self_bleu(sequences: Sequences, n: int, end: int | None = None, smoothing: float = 0.1) -> Tensor:
     """BLEU-n of every sequence against all the others: 1 where everything is the same, low where all differ.
 
-    A sequence is never its own reference; an equal one elsewhere is. ``SELF_BLEU_SIGNATURE`` names it.
+    A sequence is never its own reference; an equal one elsewhere is.
 
     Args:
         sequences: B of them, at least two.
@@ -124,15 +113,59 @@ def self_bleu(sequences: Sequences, n: int, end: int | None = None, smoothing: f
     Raises:
         ValueError: with fewer than two sequences, or for n or smoothing out of bounds.
     """
+    return self_bleus(sequences, n, end, smoothing)[-1]
+
+
+def sentence_bleus(
+    hypotheses: Sequences,
+    references: References,
+    n: int,
+    smoothing: float = 0.1,
+    *,
+    single_order: bool = False,
+) -> Tensor:
+    """BLEU-1 .. BLEU-n of every sequence, in the time that BLEU-n takes: [n, B] float32.
+
+    Args:
+        single_order: instead of BLEU the clipped precision of each order alone, times the brevity penalty.
+            Some toolkits print that under BLEU's name.
+    """
+    return _bleus(hypotheses, references, n, smoothing, leave_one_out=False, single_order=single_order)
+
+
+def self_bleus(
+    sequences: Sequences,
+    n: int,
+    end: int | None = None,
+    smoothing: float = 0.1,
+    *,
+    first: int | None = None,
+    references: int | None = None,
+    single_order: bool = False,
+) -> Tensor:
+    """Self-BLEU-1 .. self-BLEU-n, as ``sentence_bleus``: [n, B] float32.
+
+    Args:
+        first: of so many first sequences alone; None: of all.
+        references: against so many first sequences, itself left out; None: against all.
+    """
     if len(sequences) < 2:
         raise ValueError(
             f"self-BLEU compares a sequence with others: it needs at least 2, got {len(sequences)}"
         )
-    return _bleu(sequences, References(sequences, end, order=n), n, smoothing, leave_one_out=True)
+    known = References(sequences.select(slice(0, references)), end, order=n)
+    hypotheses = sequences.select(slice(0, first))
+    return _bleus(hypotheses, known, n, smoothing, leave_one_out=True, single_order=single_order)
 
 
-def _bleu(
-    hypotheses: Sequences, references: References, n: int, smoothing: float, leave_one_out: bool
+def _bleus(
+    hypotheses: Sequences,
+    references: References,
+    n: int,
+    smoothing: float,
+    *,
+    leave_one_out: bool,
+    single_order: bool,
 ) -> Tensor:
     if not 1 <= n <= references.order:
         raise ValueError(f"BLEU-{n} was asked of references counted for n = 1 .. {references.order}")
@@ -151,10 +184,11 @@ def _bleu(
     orders = torch.arange(n, device=home)[:, None]
     possible = (words - orders).clamp_min(1)  # [n, B]
     precision = torch.where(matches > 0, matches, smoothing) / possible
-    mean = precision.log().mean(0).exp()  # [B]
+    if not single_order:
+        precision = (precision.log().cumsum(0) / (orders + 1)).exp()
     closest = _closest_length(words, references, leave_one_out)
     brevity = torch.exp(1 - closest / words.clamp_min(1).double()).clamp_max(1)
-    return torch.where(matches[0] > 0, brevity * mean, 0).float().to(device)
+    return torch.where(matches[0] > 0, brevity * precision, 0).float().to(device)
 
 
 def _limits(counts: Counts, size: int) -> Limits:
@@ -185,5 +219,6 @@ def _closest_length(words: Tensor, references: References, leave_one_out: bool) 
     distance = 2 * (lengths - words[:, None]).abs() + (lengths > words[:, None]).long()  # [B, U], no ties
     if leave_one_out:
         own = (lengths == words[:, None]) & (references.length_counts == 1)
+        own[len(references) :] = False  # those that are no reference themselves
         distance = distance.masked_fill(own, torch.iinfo(torch.int64).max)
     return lengths[distance.argmin(1)]

@@ -6,8 +6,12 @@ Logits everywhere, never probabilities: with l = log D - log(1 - D), -log D = so
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import softplus
+
+from algorithms.models.base import Discriminator
+from algorithms.types import Loss, Sequences
 
 
 def policy_gradient(log_prob: Tensor, credit: Tensor, mask: Tensor) -> Tensor:
@@ -32,6 +36,50 @@ def binary_cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
     The half makes it the mean over a minibatch with equal parts of both, as in the authors' code.
     """
     return 0.5 * (softplus(-real).mean() + softplus(fake).mean())
+
+
+def judge(D: Discriminator, fake: Sequences, real: Sequences) -> Loss:
+    """A discriminator's cross-entropy on real and generated sequences, and its own penalty; beside it how
+    many of either it tells right."""
+    d_real, d_fake = D.judge(real, fake)  # [B] logits each
+    told = {
+        "d/accuracy_real": (d_real > 0).float().mean(),
+        "d/accuracy_fake": (d_fake < 0).float().mean(),
+    }
+    return Loss(binary_cross_entropy(d_real, d_fake) + D.regularization(), told)
+
+
+def log_mean_exp(logits: Tensor, dim: int) -> Tensor:
+    """``log mean exp``: of logits, the logarithm of the mean of D / (1 - D)."""
+    return logits.logsumexp(dim) - torch.tensor(float(logits.shape[dim])).log()
+
+
+def shared_weights(log_weights: Tensor, counted: Tensor) -> Tensor:
+    """exp(log_weights), divided by their mean over what counts in each group: a softmax times the number.
+
+    From logits these are the D / (1 - D) of a group, normalised, without a division by 1 - D.
+
+    Args:
+        log_weights: [groups, members, ...].
+        counted: the same shape, bool; what is false has weight 0.
+
+    Returns:
+        The weights, constants to the gradient.
+    """
+    flat, mask = log_weights.detach().flatten(1), counted.flatten(1)
+    shares = flat.masked_fill(~mask, -torch.inf).softmax(1).where(mask, 0.0)
+    return (shares * mask.sum(1, keepdim=True)).view_as(log_weights)
+
+
+def effective_sample_size(weights: Tensor) -> Tensor:
+    """``(sum w)^2 / sum w^2`` of each group, the mean over groups: 1 where one member has all the weight.
+
+    Args:
+        weights: [groups, members, ...], not negative; a group without any is left out.
+    """
+    flat = weights.flatten(1)
+    flat = flat[flat.sum(1) > 0]
+    return (flat.sum(1).square() / flat.square().sum(1)).sum() / max(1, len(flat))
 
 
 def subtract_position_mean(credit: Tensor, mask: Tensor) -> Tensor:

@@ -21,10 +21,12 @@ class Occurrences:
 
     Attributes:
         rows: [M] int64, the sequence it stands in.
+        first: [M] int64, the position of its first token.
         ids: [M] int64, its id in the index.
     """
 
     rows: Tensor
+    first: Tensor
     ids: Tensor
 
 
@@ -112,7 +114,7 @@ class NGramIndex:
                 rows, first, ids, last = _keep(last >= 0, rows, first, ids, last)
                 ids = number(n, ids * self.size(1) + last)
             rows, first, ids = _keep(ids >= 0, rows, first, ids)
-            found.append(Occurrences(rows, ids))
+            found.append(Occurrences(rows, first, ids))
         return found
 
 

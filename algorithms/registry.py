@@ -11,15 +11,17 @@ from typing import Annotated
 from pydantic import Field
 
 from algorithms.base import Algorithm
+from algorithms.bgan import BGAN
+from algorithms.maligan import MaliGAN
 from algorithms.mle import MLE
 from algorithms.pg_bleu import PGBLEU
 from algorithms.scheduled_sampling import ScheduledSampling
 from algorithms.seqgan import SeqGAN
 
-ALGORITHMS: tuple[type[Algorithm], ...] = (SeqGAN, MLE, ScheduledSampling, PGBLEU)
+ALGORITHMS: tuple[type[Algorithm], ...] = (SeqGAN, MLE, ScheduledSampling, PGBLEU, MaliGAN, BGAN)
 
 AlgorithmConfig = Annotated[
-    SeqGAN.Config | MLE.Config | ScheduledSampling.Config | PGBLEU.Config,
+    SeqGAN.Config | MLE.Config | ScheduledSampling.Config | PGBLEU.Config | MaliGAN.Config | BGAN.Config,
     Field(discriminator="name"),
 ]
 

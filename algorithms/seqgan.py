@@ -26,12 +26,7 @@ from pydantic import Field
 from torch import Tensor
 
 from algorithms.base import Algorithm
-from algorithms.losses import (
-    binary_cross_entropy,
-    difference_of_neighbours,
-    policy_gradient,
-    subtract_position_mean,
-)
+from algorithms.losses import difference_of_neighbours, judge, policy_gradient, subtract_position_mean
 from algorithms.models.base import Discriminator, Generator
 from algorithms.types import Loss, Rollouts, RolloutSpec, Sequences
 
@@ -74,9 +69,4 @@ class SeqGAN(Algorithm):
     def discriminator_loss(
         self, G: Generator, D: Discriminator, fake: Sequences, real: Sequences, rng: torch.Generator
     ) -> Loss:
-        d_real, d_fake = D.judge(real, fake)  # [B] logits each
-        accuracy = {
-            "d/accuracy_real": (d_real > 0).float().mean(),
-            "d/accuracy_fake": (d_fake < 0).float().mean(),
-        }
-        return Loss(binary_cross_entropy(d_real, d_fake) + D.regularization(), accuracy)  # Eq. 5
+        return judge(D, fake, real)  # Eq. 5

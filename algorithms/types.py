@@ -172,6 +172,7 @@ class RolloutSpec:
         clamp: leading tokens copied from the real sequence instead of sampled.
         scores: names in ``algorithms.scores``; K of them.
         precision: of the scores; the trainer fills in what the run has settled on.
+        delayed: whether the rollout policy draws the sequences, not the generator.
     """
 
     samples: int = 1
@@ -179,6 +180,7 @@ class RolloutSpec:
     clamp: int = 0
     scores: tuple[str, ...] = ("logit",)
     precision: Precision = "fp32"
+    delayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,20 +194,28 @@ class Rollouts:
             from the last token on it is the score of the sequence itself, N times, and so it is in
             columns of prefixes shorter than the clamp. [B, 1, 1, K] where only whole sequences were scored.
         clamp: leading tokens that are real.
+        step: the adversarial step that they were made for, from 0; schedules are functions of it.
     """
 
     sequences: Sequences
     log_prob: Tensor
     scores: Tensor
     clamp: int = 0
+    step: int = 0
 
     def __len__(self) -> int:
         return len(self.sequences)
 
+    @property
+    def chosen(self) -> Tensor:
+        """[B, T] bool, true on the tokens that were sampled: neither padding nor given."""
+        positions = torch.arange(self.log_prob.shape[1], device=self.log_prob.device)
+        return self.sequences.mask & (positions >= self.clamp)
+
     def to(self, device: torch.device) -> Rollouts:
         """The same on a device."""
         sequences, log_prob, scores = self.sequences.to(device), self.log_prob, self.scores
-        return Rollouts(sequences, log_prob.to(device), scores.to(device), self.clamp)
+        return Rollouts(sequences, log_prob.to(device), scores.to(device), self.clamp, self.step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,12 @@ from orchestrator.checkpoints import full_disk_explained
 from orchestrator.config import ControlName, RunConfig
 from orchestrator.data import Dataset
 from orchestrator.errors import PlacementError, ResumableError, UserError
-from orchestrator.journal import Journal, Record, by_step, evaluates
+from orchestrator.fingerprint_file import FingerprintFile
+from orchestrator.guards import Guards
+from orchestrator.journal import Journal, Record, by_step, evaluates, start_step
 from orchestrator.later import Later, LaterEvaluations
 from orchestrator.learner import MOST_DEVIATION, Learner
-from orchestrator.measure import Measured
+from orchestrator.measure import Measured, Told
 from orchestrator.progress import Progress
 
 ADVERSARIAL = "adversarial"
@@ -57,14 +59,18 @@ class Branch:
         """
         self.config, self.data, self.folder, self.warn = config, data, folder, warn
         self.control = control
+        where = "the run" if control is None else f"the control {control}"
+        self._guards = Guards(config.guards, where, warn, stops=control is None)
         self.journal = Journal(folder / "metrics.jsonl")
+        self._fingerprints = FingerprintFile(folder / "fingerprints.jsonl")
         # absolute: other processes, with folders of their own, write and read there
         self.checkpoints = (folder / "checkpoints").absolute()
-        self.undefined: tuple[str, ...] = ()
+        self.told = Told()
         self.parameters_sha256 = ""
         self.device: dict[str, Any] = {}
         self._learner = learner
         self._committed = time.monotonic()
+        self._telling_s = 0.0  # what MLflow has taken of this thread's time since the last record
         self._evaluate_later, self._show = evaluate_later, show
         self._later = self._nothing_later()
         learner.begin(control, start)
@@ -87,6 +93,7 @@ class Branch:
             self.warn(f"{complaint}; using the checkpoint before it")
         if found.step is None:
             self.journal.truncate(0)
+            self._fingerprints.cut(0)
             return None
         checkpoints.set_aside_newer(self.checkpoints, found.step)
         # evaluations of steps up to here that came in after the commit hold all the same
@@ -96,7 +103,8 @@ class Branch:
             with suppress(ResumableError):  # behind the cut a damaged line is of no account
                 arrived += (r for r in self.journal.read(cut) if r.step in waiting and evaluates(r))
         self.journal.truncate(cut, arrived)
-        self.undefined = tuple(found.meta["undefined"])
+        self._fingerprints.cut(found.step)
+        self.told = Told.of(found.meta)
         self._ask_again([step for step in waiting if step not in {record.step for record in arrived}])
         self.position = self._learner.position()
         return found.step
@@ -137,6 +145,9 @@ class Branch:
             progress = replace(
                 progress, metrics={**progress.metrics, **self._evaluate()}, evaluated=progress.step
             )
+        self._fingerprints.append(progress.step, progress.fingerprints)
+        telling = {"time/tracking": self._telling_s}
+        progress, self._telling_s = replace(progress, metrics={**progress.metrics, **telling}), 0.0
         self._append(progress.step, progress.stage, progress.metrics)
         if due and self._later is not None:
             self._have_evaluated(progress.step, progress.stage)
@@ -154,8 +165,8 @@ class Branch:
         waiting = set(self._later.waiting) if self._later is not None else set()
         meta = {
             "journal": self.journal.sync(),
-            "undefined": list(self.undefined),
             "waiting": sorted(waiting),
+            **self.told.meta(),
         }
         self._learner.save(self.checkpoints, meta)
         if not checkpoints.folder(self.checkpoints, self.position.step).is_dir():
@@ -179,7 +190,7 @@ class Branch:
 
     def start_step(self) -> int:
         """The step at which the adversarial stage begins, as far as the run has come."""
-        return max((record.step for record in self.journal.read() if record.stage != ADVERSARIAL), default=0)
+        return start_step(self.journal.read())
 
     def samples_file(self, step: int) -> Path:
         """Where the samples of an evaluation at a step lie."""
@@ -240,18 +251,21 @@ class Branch:
 
     def _keep(self, step: int, measured: Measured) -> dict[str, float]:
         """The metrics of an evaluation, once its samples are on disk."""
-        self.undefined = measured.undefined
+        self.told = self.told.after(measured)
         path = self.samples_file(step)
         with full_disk_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(f"{line}\n" for line in measured.lines), encoding="utf-8")
+        started = time.perf_counter()
         self._show(path)
+        self._telling_s += time.perf_counter() - started
         check_best_metric(self.config, measured.metrics)
         return measured.metrics
 
     def _append(self, step: int, stage: str, metrics: Mapping[str, float]) -> None:
         with full_disk_explained(self.journal.path):
             self.journal.append(step, stage, metrics)
+        self._guards.check(step, metrics)
 
     def _evaluated(self, step: int) -> bool:
         waiting = self._later is not None and step in self._later.waiting

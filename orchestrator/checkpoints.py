@@ -25,6 +25,9 @@ from torch import Tensor
 from orchestrator.errors import AdvseqError, ResumableError
 
 FORMAT = 1
+SPARE = 2**24
+"""Bytes of a disk that a checkpoint leaves free: journal, summary and samples have to be written, too."""
+
 _FILES = ("tensors.safetensors", "state.json")
 
 
@@ -67,6 +70,7 @@ def save(directory: Path, step: int, tensors: Mapping[str, Tensor], meta: Mappin
         shutil.rmtree(draft, ignore_errors=True)  # of a dead process with this one's number
         try:
             draft.mkdir(parents=True)
+            _check_room(draft, sum(value.nbytes for value in tensors.values()))
             save_file(
                 {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
                 draft / _FILES[0],
@@ -127,10 +131,16 @@ def steps(directory: Path) -> list[int]:
     return sorted(int(name) for name in found if name.isdigit())
 
 
-def latest(directory: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint that is whole, and what is wrong with newer ones."""
+def latest(directory: Path, before: int | None = None) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that is whole, and what is wrong with newer ones.
+
+    Args:
+        before: only those of lower steps count.
+    """
     complaints: list[str] = []
     for step in reversed(steps(directory)):
+        if before is not None and step >= before:
+            continue
         try:
             return load(directory, step), complaints
         except DamagedCheckpoint as damage:
@@ -167,6 +177,16 @@ def full_disk_explained(path: Path) -> Iterator[None]:
             f"cannot write {path}: {problem}. What was committed before is intact: "
             "make room or give write permission, then `advseq resume` the run"
         ) from None
+
+
+def _check_room(draft: Path, size: int) -> None:
+    """Raises OSError where a checkpoint of so many bytes does not fit: nothing else is to be filled up."""
+    free = shutil.disk_usage(draft).free
+    if free < size + SPARE:
+        raise OSError(
+            f"it needs {(size + SPARE) / 2**20:,.0f} MiB, of which {SPARE // 2**20} stay free for others; "
+            f"{free / 2**20:,.0f} MiB are free"
+        )
 
 
 def _aside(path: Path) -> Path:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import importlib
 import json
-import signal
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.bench.command import bench
 from orchestrator.errors import AdvseqError, ResumableError
+from orchestrator.evaluate_command import evaluate
+from orchestrator.printing import print_json, print_table
+from orchestrator.replay_command import replay
 
 if TYPE_CHECKING:
     from orchestrator.console import Console
@@ -78,11 +81,11 @@ def train(
 
         planned = plan(config)
         if json_output:
-            _print_json(planned)
+            print_json(planned)
         else:
             shown = flatten({key: value for key, value in planned.items() if key != "config"})
-            _table(("what", "value"), [(key, str(value)) for key, value in shown.items()])
-            _out().print("nothing was trained or written (--dry-run)")
+            print_table(("what", "value"), [(key, str(value)) for key, value in shown.items()])
+            print("nothing was trained or written (--dry-run)")
         return
 
     def begin(console: Console) -> Run:
@@ -114,29 +117,6 @@ def resume(
 
 
 @app.command()
-def evaluate(
-    run: RunPath,
-    checkpoint: At = "best",
-    samples: Annotated[
-        int | None, typer.Option(min=2, help="Generated sequences; the recipe's by default.")
-    ] = None,
-    temperature: Annotated[float, typer.Option(min=0.01, max=10, help="Divides the logits.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
-    json_output: Json = False,
-) -> None:
-    """Measure a run's generator again, at a checkpoint and a temperature."""
-    from orchestrator.trained import evaluate_run
-
-    result = evaluate_run(run, checkpoint, samples=samples, temperature=temperature, seed=seed)
-    if json_output:
-        _print_json(result)
-        return
-    from orchestrator.report import metrics_table
-
-    _out().print(metrics_table(result))
-
-
-@app.command()
 def sample(
     run: Annotated[
         str, typer.Argument(metavar="RUN", help="A run directory, or a model in MLflow: models:/m-...")
@@ -154,9 +134,8 @@ def sample(
 
     lines = sampler_of(run, checkpoint, runs).sample(n, temperature, seed, prefix)
     if json_output:
-        _print_json(
-            {"run": run, "checkpoint": checkpoint, "temperature": temperature, "seed": seed, "lines": lines}
-        )
+        drawn = {"checkpoint": checkpoint, "temperature": temperature, "seed": seed, "lines": lines}
+        print_json({"run": run, **drawn})
     else:
         for line in lines:
             print(line)
@@ -176,17 +155,17 @@ def recipes(
     if name is None:
         found = shipped()
         if json_output:
-            _print_json(found)
+            print_json(found)
         else:
-            _table(("recipe", "what it is"), list(found.items()))
+            print_table(("recipe", "what it is"), list(found.items()))
         return
     settings = flatten(resolved(load(name)))
     if json_output:
-        _print_json(settings)
+        print_json(settings)
     else:
         meanings = known_keys()
         shown = [(key, json.dumps(value), meanings.get(key, "")) for key, value in settings.items()]
-        _table(("setting", "value", "meaning"), shown)
+        print_table(("setting", "value", "meaning"), shown)
 
 
 @app.command()
@@ -215,26 +194,33 @@ def doctor(
 
     checks = diagnose(runs, store_uri(TrackingConfig(), runs))
     if json_output:
-        _print_json({"checks": [check.as_dict() for check in checks]})
+        print_json({"checks": [check.as_dict() for check in checks]})
     else:
         print_checks(checks)
     if any(check.status == "fail" for check in checks):
         raise typer.Exit(2)
 
 
+app.command()(evaluate)
 app.command()(bench)
+app.command()(replay)
 
 
 def main() -> None:
     """Runs one command; a failure that we can explain is one message and its exit code."""
-    if sys.argv[1:2] not in (["train"], ["resume"]):
-        # a reader that has seen enough (`advseq sample | head`) is no error; training outlives its reader
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    if len(sys.argv) > 1 and sys.argv[1] in HIGHER:
-        module, _, attribute = HIGHER[sys.argv[1]].partition(":")
-        app.add_typer(getattr(importlib.import_module(module), attribute), name=sys.argv[1])
+    if (name := "".join(sys.argv[1:2])) in HIGHER:
+        module, _, attribute = HIGHER[name].partition(":")
+        app.add_typer(getattr(importlib.import_module(module), attribute), name=name)
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough (`advseq sample | head`). SIGPIPE's default would end us at any broken
+        # connection to a tracking server, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except AdvseqError as problem:
         print(f"advseq: {problem}", file=sys.stderr)
         sys.exit(problem.exit_code)
@@ -250,6 +236,7 @@ def _train(begin: Callable[[Console], Run], *, json_output: bool, quiet: bool) -
     with Console(quiet=quiet, as_json=json_output) as console:
         console.say("loading torch ...")
         run = begin(console)
+        run.ends_process = True
         console.say(f"run directory: {run.directory.path}")
         with Signals(run.stop, console.say, console.warn) as received:
             try:
@@ -271,27 +258,6 @@ def _placed(workers: int | None, address: str | None) -> list[str]:
     """The overrides that the options stand for."""
     asked = {"rollout.workers": workers, "cluster.address": address}
     return [f"{key}={value}" for key, value in asked.items() if value is not None]
-
-
-def _out() -> Any:
-    from rich.console import Console as RichConsole
-
-    return RichConsole()
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for number, title in enumerate(head):
-        table.add_column(title, no_wrap=number == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    _out().print(table)
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=1, default=str))
 
 
 if __name__ == "__main__":

@@ -67,6 +67,14 @@ _OPENING = frozenset("([{$#\u2018\u201c\u00ab\uff08\u300a\u300c\u300e\u3010")
 _IMPOSSIBLE_BYTES = frozenset(map(chr, (0x100, 0x10A, 0x10D, 0xC0, 0xC1, *range(0xF5, 0x100))))
 
 
+_WORDS = pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)
+
+
+def split_words(line: str) -> list[str]:
+    """The words of a line, as level ``word`` has them."""
+    return [word for word, _ in _WORDS.pre_tokenize_str(line)]
+
+
 class Codec:
     """A vocabulary and its two directions. Made by ``fit`` or ``load``.
 
@@ -163,6 +171,11 @@ class Codec:
         """The tokens up to the end symbol, as the vocabulary spells them (bpe: one sign per byte)."""
         return [self._spelling[id] for id in self._until_end(ids)]
 
+    @property
+    def spelling(self) -> tuple[str, ...]:
+        """Every token as the vocabulary spells it, by its id: [V]."""
+        return tuple(self._spelling)
+
     def save(self, path: Path) -> None:
         """Writes one JSON file; its ``tokenizer`` is in the format of Hugging Face ``tokenizers``."""
         document = {
@@ -221,7 +234,7 @@ def _tokenizer(level: Level, vocabulary: dict[str, int], merges: Sequence[tuple[
         return tokenizer
     tokenizer = Tokenizer(models.WordLevel(vocab=vocabulary, unk_token=unknown))
     if level == "word":
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), "removed", invert=True)
+        tokenizer.pre_tokenizer = _WORDS
     else:
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     return tokenizer

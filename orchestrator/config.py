@@ -17,6 +17,9 @@ from algorithms.models.registry import DiscriminatorConfig, GeneratorConfig
 from algorithms.models.text_cnn import TextCNN
 from algorithms.registry import AlgorithmConfig
 from algorithms.seqgan import SeqGAN
+from orchestrator.guards import GuardConfig
+from orchestrator.metrics.mauve import mauve_lacks
+from orchestrator.passwords import hidden
 from orchestrator.resources import ClusterConfig, LearnerConfig, RolloutConfig, ScoringConfig
 
 SCHEMA = 1
@@ -112,12 +115,26 @@ class EvaluationConfig(Frozen):
     diversity_samples: int = Field(1_000, ge=2)
     """Of these, how many enter self-BLEU."""
 
+    thorough: Literal["ends", "always", "never"] = "ends"
+    """When BLEU, n-gram divergences, the reverse LM score and Frechet distances, which take seconds, are
+    measured: where a stage begins or ends, or at every evaluation (best with actor=true)."""
+
+    mauve: bool = False
+    """Whether MAUVE is measured with these. It needs the extra: pip install 'advseq[mauve]'."""
+
     shown: int = Field(10, ge=0)
     """Samples kept as text at each evaluation."""
 
     actor: bool = False
     """Whether committed checkpoints are evaluated by a process of their own (a Ray actor without a GPU)
     while the learner goes on. The numbers are those of a learner on the CPU, to the bit."""
+
+    @field_validator("mauve")
+    @classmethod
+    def _installed(cls, mauve: bool) -> bool:
+        if mauve and (lacking := mauve_lacks()):
+            raise ValueError(lacking)
+        return mauve
 
 
 class CheckpointConfig(Frozen):
@@ -155,6 +172,16 @@ class TrackingConfig(Frozen):
     required: bool = False
     """Whether a tracking store that cannot be reached at the start ends the run."""
 
+    @field_validator("uri")
+    @classmethod
+    def _no_password(cls, uri: str | None) -> str | None:
+        if uri is not None and hidden(uri) != uri:
+            raise ValueError(
+                "it holds a password, and the configuration is kept in the run directory and in MLflow: "
+                "set MLFLOW_TRACKING_URI to this address instead"
+            )
+        return uri
+
 
 class LimitConfig(Frozen):
     """The run itself."""
@@ -167,6 +194,10 @@ class LimitConfig(Frozen):
 
     max_minutes: float | None = Field(None, gt=0)
     """Commit and stop after this long. Empty: no limit."""
+
+    stall_s: float = Field(28_800.0, gt=0)
+    """A run that finishes no epoch, round, step or control for so many seconds ends with exit code 75, and
+    says where it stands."""
 
 
 class InitConfig(Frozen):
@@ -209,6 +240,7 @@ class RunConfig(Frozen):
     cluster: ClusterConfig = ClusterConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     best: BestConfig = BestConfig()
+    guards: GuardConfig = GuardConfig()
     tracking: TrackingConfig = TrackingConfig()
     run: LimitConfig = LimitConfig()
     init: InitConfig = InitConfig()
@@ -233,8 +265,10 @@ class RunConfig(Frozen):
                 "cluster.address is given, but nothing of this run would be there: ask for workers "
                 "(--workers N, or rollout.workers)"
             )
-        if self.rollout.unit_deadline_s > self.learner.deadline_s:
-            raise ValueError("rollout.unit_deadline_s must not be longer than learner.deadline_s")
+        if self.rollout.workers and self.rollout.unit_deadline_s >= self.learner.deadline_s:
+            raise ValueError("rollout.unit_deadline_s must be shorter than learner.deadline_s")
+        if self.on_ray and self.learner.deadline_s >= self.run.stall_s:
+            raise ValueError("learner.deadline_s must be shorter than run.stall_s")
         return self
 
     @property

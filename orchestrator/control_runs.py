@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,12 +17,30 @@ from orchestrator.branch import Branch
 from orchestrator.colder_start import colder_curve, matching_point
 from orchestrator.config import ControlName, RunConfig
 from orchestrator.controls import TRAINED_CONTROLS
+from orchestrator.errors import GuardError
 from orchestrator.processes import Processes
 from orchestrator.progress import Progress
 from orchestrator.publication import Publication
 from orchestrator.run_directory import RunDirectory
 
 Metrics: TypeAlias = dict[str, float]
+
+
+@dataclass(slots=True)
+class ControlResults:
+    """What the controls came to, as far as they were run.
+
+    Attributes:
+        ends: each one's final metrics; for the colder start those of the matching temperature.
+        curves: each one's evaluations in order.
+        temperatures: the run's own end at each temperature of the colder start's curve.
+    """
+
+    ends: dict[str, Metrics] = field(default_factory=dict)
+    curves: dict[str, list[Metrics]] = field(default_factory=dict)
+    temperatures: list[Metrics] = field(default_factory=list)
+
+
 Stop: TypeAlias = Callable[[], bool]
 
 
@@ -46,16 +65,10 @@ class ControlRuns:
         self.config, self.directory, self.main, self.processes = config, directory, main, processes
         self.publication, self.say, self.warn = publication, say, warn
 
-    def train(
-        self, stop: Stop
-    ) -> Generator[Progress, None, tuple[dict[str, Metrics], dict[str, list[Metrics]]]]:
-        """Runs the controls, or reads those that an earlier attempt has finished.
-
-        Returns:
-            The final metrics of each, and its evaluations in order; fewer where ``stop`` ended it.
-        """
-        ends: dict[str, Metrics] = {}
-        curves: dict[str, list[Metrics]] = {}
+    def train(self, stop: Stop) -> Generator[Progress, None, ControlResults]:
+        """Runs the controls, or reads those that an earlier attempt has finished; fewer where ``stop`` ended
+        it."""
+        results = ControlResults()
         for name in self._chosen():
             folder = self.directory.control(name)
             finished = _read(folder / "summary.json")
@@ -67,8 +80,9 @@ class ControlRuns:
                 if finished is None:  # stopped half-way; its checkpoint waits
                     break
                 self.directory.write_json(f"controls/{name}/summary.json", finished)
-            ends[name], curves[name] = finished["metrics"], finished["curve"]
-        return ends, curves
+            results.ends[name], results.curves[name] = finished["metrics"], finished["curve"]
+            results.temperatures += finished.get("end_curve", [])
+        return results
 
     def _chosen(self) -> list[ControlName]:
         """Those that make sense: without a discriminator, an untrained one would be the run itself."""
@@ -103,27 +117,35 @@ class ControlRuns:
             first = next(r for r in self.main.evaluations() if r.step == self.main.start_step())
             branch.journal.append(first.step, first.stage, first.metrics)
         self.say(f"control: {TRAINED_CONTROLS[name].label} ...")
-        with self.publication.control(name, stop):
-            yield from branch.train(stop)
-        if stop():
-            return None
+        try:
+            with self.publication.control(name, stop):
+                yield from branch.train(stop)
+        except GuardError as problem:  # what it has shown by then is its result, and the run's is complete
+            self.warn(f"{problem}. The control {name} ends here")
+        else:
+            if stop():
+                return None
         curve = [dict(record.metrics) for record in branch.evaluations()]
         return {"metrics": curve[-1], "curve": curve, "parameters_sha256": branch.parameters_sha256}
 
     def _colder_start(self, stop: Stop) -> dict[str, Any] | None:
         self.say("control: the start sampled colder ...")
         learner = self.processes.learner
-        learner.begin("colder_start", self._start())
+        # with an oracle NLL_oracle against NLL_test is the picture; without one it takes all metrics
+        thorough = self.main.data.oracle is None and self.config.evaluation.thorough != "never"
 
         def at(temperature: float) -> Metrics:
-            measured = learner.evaluate(temperature, judged=False).metrics
+            measured = learner.evaluate(temperature, judged=False, thorough=thorough).metrics
             return {"temperature": temperature, **measured}
 
+        learner.begin("colder_start", (self.main.checkpoints, self.main.position.step))
+        own = colder_curve(at, stop)
+        learner.begin("colder_start", self._start())
         curve = colder_curve(at, stop)
-        if curve is None:
+        if own is None or curve is None:
             return None
         final = self.main.evaluations()[-1].metrics
-        return {"metrics": matching_point(final, curve, at), "curve": curve}
+        return {"metrics": matching_point(final, curve, at), "curve": curve, "end_curve": own}
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -5,14 +5,13 @@ What a line means (words, characters, bytes) is the business of ``orchestrator.c
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from shlex import quote
 
 from orchestrator.errors import UserError
+from orchestrator.text_file import read_text
 
 MINIMUM_LINES = 20
 """Distinct lines below which a corpus can neither be split nor learned from."""
@@ -37,7 +36,7 @@ def read_lines(path: Path) -> list[str]:
         UserError: the file is missing, is no regular file, cannot be read, is empty, is binary, is not
             UTF-8, or has fewer than ``MINIMUM_LINES`` distinct lines.
     """
-    text = _decode(_read(path), path)
+    text = read_text(path, "data.path")
     lines = [line for raw in text.split("\n") if (line := raw.strip())]
     if not lines:
         raise UserError(
@@ -94,51 +93,3 @@ def _digest(lines: Iterable[str], size: int) -> str:
     for line in lines:
         digest.update(line.encode() + b"\n")
     return digest.hexdigest()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.is_dir():
-            raise UserError(
-                f"data.path: {path} is a directory; name one text file in it, one sequence a line"
-            )
-        if path.exists() and not path.is_file():  # a pipe would be empty when the run is resumed
-            raise UserError(f"data.path: {path} is not a regular file; save the text to a file and name that")
-        return path.read_bytes()
-    except FileNotFoundError:
-        hint = "" if path.is_absolute() else f" (looked for {path.absolute()})"
-        raise UserError(f"data.path: there is no file {path}{hint}; check the path") from None
-    except PermissionError:
-        raise UserError(
-            f"data.path: no permission to read {path}; try: chmod u+r {quote(str(path))}"
-        ) from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path itself
-        raise UserError(f"data.path: cannot read {path}: {error}") from None
-
-
-def _decode(raw: bytes, path: Path) -> str:
-    """The text of a file, its lines ended by LF alone."""
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UserError(
-            f"data.path: {path} looks like UTF-16; UTF-8 is wanted. Convert it: {_iconv('utf-16', path)}"
-        )
-    raw = raw.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if (nul := raw.find(b"\0")) >= 0:
-        line = raw.count(b"\n", 0, nul) + 1
-        raise UserError(
-            f"data.path: {path} is not text but binary (a NUL byte in line {line}); "
-            "a corpus is UTF-8 text, one sequence a line"
-        )
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        before = raw[: error.start]
-        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
-        raise UserError(
-            f"data.path: {path} is not UTF-8: line {line} has byte 0x{raw[error.start]:02x} at byte {column} "
-            f"of the line. If it is Latin-1, convert it: {_iconv('latin1', path)}"
-        ) from None
-
-
-def _iconv(encoding: str, path: Path) -> str:
-    return f"iconv -f {encoding} -t utf-8 {quote(str(path))} > {quote(path.stem + '.utf8.txt')}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -62,6 +62,10 @@ class Dataset:
             "validation": len(self.validation),
             "test": len(self.test),
         }
+
+    def spelling(self) -> Sequence[str]:
+        """Every token by its id, ids as they are where there is no text: [V]."""
+        return [str(i) for i in range(self.alphabet.size)] if self.codec is None else self.codec.spelling
 
     def text(self, tokens: torch.Tensor) -> list[str]:
         """Sequences [B, T] for people to read: text, or the ids where there is no text."""

@@ -206,17 +206,18 @@ def _gpu() -> Iterator[Check]:
 
 
 def _tracking(uri: str) -> Iterator[Check]:
+    from orchestrator.passwords import hidden
     from orchestrator.tracking import reachable
-    from orchestrator.tracking_store import shown, sqlite_path
+    from orchestrator.tracking_store import sqlite_path
 
     file = sqlite_path(uri)
     if file is not None and not file.exists():  # looking would make it
-        yield Check("MLflow store", "ok", f"{shown(uri)} will be made")
+        yield Check("MLflow store", "ok", f"{hidden(uri)} will be made")
     elif (problem := reachable(uri)) is None:
-        yield Check("MLflow store", "ok", shown(uri))
+        yield Check("MLflow store", "ok", hidden(uri))
     else:
-        advice = f"training works without it, but cannot be compared there: {shown(problem)}"
-        yield Check("MLflow store", "warn", f"{shown(uri)} cannot be used", advice)
+        advice = f"training works without it, but cannot be compared there: {hidden(problem)}"
+        yield Check("MLflow store", "warn", f"{hidden(uri)} cannot be used", advice)
 
 
 def _ray() -> Iterator[Check]:

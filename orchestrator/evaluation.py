@@ -2,7 +2,7 @@
 
 NLL_oracle falls when a generator merely gets colder, so it never stands alone here: NLL_test, the
 oracle's own entropy, the unique rate and self-BLEU stand beside it (Caccia et al. 2020, "Language
-GANs Falling Short"; definitions in orchestrator/README.md).
+GANs Falling Short"). What is said of the samples alone is in ``orchestrator.metrics``.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from algorithms.bleu import self_bleu
 from algorithms.models.base import Discriminator, Generator, OneShotGenerator
 from algorithms.sampling import log_prob_of
 from algorithms.types import Rollouts, RolloutSpec, Sequences, Source
 from orchestrator.config import EvaluationConfig
 from orchestrator.data import Dataset
+from orchestrator.metrics.suite import Suite
 from orchestrator.ranking import area_under_curve, rank_correlation
 from workers.philox import Path
 from workers.pool import Pool, Request
 
-SELF_BLEU_ORDERS = (2, 3, 4, 5)
 _LOGITS_AT_ONCE = 2**24
 
 
@@ -33,6 +32,7 @@ class Evaluation:
 
     metrics: dict[str, float]
     undefined: tuple[str, ...]
+    signatures: dict[str, str]
     samples: Sequences
 
 
@@ -44,8 +44,10 @@ def evaluate(
     data: Dataset,
     config: EvaluationConfig,
     path: Path,
+    suite: Suite,
     *,
     temperature: float = 1.0,
+    thorough: bool = False,
 ) -> Evaluation:
     """Measures the generator that the pool holds.
 
@@ -54,6 +56,8 @@ def evaluate(
         D: judged on held-out real sequences against the samples; None where none was trained.
         pool: draws the samples.
         path: address of the samples.
+        suite: measures the samples beside the data.
+        thorough: whether by all that it has.
         temperature: of both the samples and the likelihood, so that they belong to one model.
     """
     G.eval()
@@ -64,9 +68,9 @@ def evaluate(
         path,
     ).to(torch.device("cpu"))
     samples = fake.sequences
-    metrics = diversity(samples, data, config.diversity_samples)
+    scores = suite.quick(samples) | suite.thorough(samples) if thorough else suite.quick(samples)
+    metrics, undefined = dict(scores.metrics), list(scores.undefined)
     metrics["eval/entropy"] = -fake.log_prob[samples.mask].mean().item()
-    undefined: list[str] = []
     if data.oracle is not None:
         likely = log_likelihood(data.oracle, samples)
         metrics["eval/nll_oracle"] = likely.per_token()
@@ -76,12 +80,14 @@ def evaluate(
     else:
         undefined.append("eval/nll_oracle")
     if isinstance(G, OneShotGenerator):
-        undefined += ["eval/nll_test", "eval/perplexity"]
+        undefined += ["eval/nll_test", "eval/perplexity", "eval/perplexity_per_sentence"]
     else:
-        metrics["eval/nll_test"] = nll(G, data.test, temperature)
+        held_out = log_likelihood(G, data.test, temperature)
+        metrics["eval/nll_test"] = held_out.per_token()
         if data.oracle is None:  # it chooses the best checkpoint of text; NLL_oracle does where there is one
             metrics["eval/nll_validation"] = nll(G, data.validation, temperature)
         metrics["eval/perplexity"] = float(torch.tensor(metrics["eval/nll_test"]).exp())
+        metrics["eval/perplexity_per_sentence"] = held_out.of_each().neg().exp().mean().item()
     if D is not None:
         D.eval()
         parts = [part.to(device_of(D)) for part in pieces(data.test, 256)]
@@ -90,7 +96,7 @@ def evaluate(
         metrics["eval/d_accuracy_real"] = (real > 0).float().mean().item()
         metrics["eval/d_accuracy_fake"] = (logits < 0).float().mean().item()
         metrics["eval/d_auc"] = area_under_curve(real.cpu(), logits)
-    return Evaluation(metrics, tuple(undefined), samples)
+    return Evaluation(metrics, tuple(undefined), scores.signatures, samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,25 +163,6 @@ def _agreement(likely: Tensor, fake: Rollouts, *, judged: bool) -> dict[str, flo
 def floor(oracle: Generator, samples: Sequences) -> float:
     """The oracle's NLL on its own samples, its entropy per token: below it, a generator has collapsed."""
     return nll(oracle, samples)
-
-
-def diversity(samples: Sequences, data: Dataset, most: int) -> dict[str, float]:
-    """Unique rate, novelty (share of samples that are not in the training data), and self-BLEU-2..5.
-
-    Args:
-        most: how many samples enter self-BLEU, the first ones; its value depends on their number.
-    """
-    rows = [tuple(row) for row in samples.tokens.tolist()]
-    known = {tuple(row) for row in data.train.tokens.tolist()}
-    metrics = {
-        "eval/unique_rate": len(set(rows)) / len(rows),
-        "eval/novelty": sum(row not in known for row in rows) / len(rows),
-        "eval/length_mean": samples.lengths.double().mean().item(),
-    }
-    some = samples.select(slice(0, most))
-    for order in SELF_BLEU_ORDERS:
-        metrics[f"eval/self_bleu_{order}"] = self_bleu(some, order, data.alphabet.end).mean().item()
-    return metrics
 
 
 def device_of(network: nn.Module) -> torch.device:

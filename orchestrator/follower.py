@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from orchestrator.journal import Journal
 from orchestrator.outbox import Operation, Outbox
+from orchestrator.passwords import hidden
 
 _POLL_S = 1.0
 _LONGEST_PAUSE_S = 15.0
@@ -65,7 +66,7 @@ class Follower:
         self._offset = 0
         self._status = ""
         self._deadline = math.inf
-        self._stop = threading.Event()
+        self._stop, self._rewound = threading.Event(), threading.Event()
         self._complete = False
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._thread.start()
@@ -100,8 +101,13 @@ class Follower:
                     return
                 time.sleep(_POLL_S)
 
+    def rewind(self) -> None:
+        """The journal was cut back, and may have grown again meanwhile: it is read from its beginning."""
+        self._rewound.set()
+
     def _send_values(self) -> None:
-        if self._journal.offset < self._offset:  # cut back meanwhile; what is held says where to go on
+        if self._rewound.is_set() or self._journal.offset < self._offset:
+            self._rewound.clear()  # what is held says where to go on
             self._offset = 0
         batch: list[Value] = []
         highest = dict(self._held)
@@ -153,5 +159,6 @@ class Follower:
 
 
 def in_words(error: BaseException) -> str:
-    """The first line of an error, or its type where it says nothing, at most 300 characters."""
-    return (str(error).strip().partition("\n")[0] or type(error).__name__)[:300]
+    """The first line of an error, or its type where it says nothing, at most 300 characters, without
+    passwords: MLflow writes addresses with all that is in them."""
+    return hidden(str(error).strip().partition("\n")[0] or type(error).__name__)[:300]

@@ -157,6 +157,11 @@ def evaluates(record: Record) -> bool:
     return "eval/unique_rate" in record.metrics
 
 
+def start_step(records: Iterable[Record]) -> int:
+    """The step at which the adversarial stage begins, as far as the run has come."""
+    return max((record.step for record in records if record.stage != "adversarial"), default=0)
+
+
 def by_step(records: Iterable[Record]) -> list[Record]:
     """One record for every step, in order: what was measured at it, at once or later."""
     merged: dict[int, Record] = {}

@@ -13,7 +13,8 @@ from orchestrator.measure import Measured
 from workers.calls import ActorLost
 
 PAUSE_S = 1.0
-"""Before an evaluation is asked for again: the evaluator needs a moment to be started."""
+"""Before an evaluation is asked for again: the evaluator needs a moment to be started. It doubles each time,
+since on a busy machine that may take half a minute."""
 
 
 class Pending(Protocol):
@@ -38,7 +39,7 @@ class LaterEvaluations:
     MOST = 2
     """Under way at once: one that is computed, one that waits. Each keeps a checkpoint on disk."""
 
-    TRIES = 3
+    TRIES = 6
     """How often an evaluation is asked for whose evaluator dies; it is started again meanwhile."""
 
     def __init__(self, checkpoints: Path, later: Later, warn: Callable[[str], None]) -> None:
@@ -94,7 +95,7 @@ class LaterEvaluations:
             if self._lost >= self.TRIES:
                 raise
             self._warn(f"{problem}; the evaluation of step {step} is asked for again")
-            time.sleep(PAUSE_S)
+            time.sleep(PAUSE_S * 2 ** (self._lost - 1))
             self._asked = deque((step, stage, None) for step, stage, _ in self._asked)
             self.ask()
             return None

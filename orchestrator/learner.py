@@ -26,8 +26,8 @@ from orchestrator.start_from import start_from
 from orchestrator.state import TrainState
 from orchestrator.trainer import Trainer
 from workers import philox
-from workers.messages import device_class
-from workers.pool import Pool, Request
+from workers.messages import DeviceClass, device_class
+from workers.pool import Pool, Request, Staffed
 from workers.process import clock, settle
 
 MOST_DEVIATION = 0.01
@@ -84,13 +84,13 @@ class Learner:
         self._pool.refer(self._references)
         self._control = Control("")
         self._precision: Precision = "fp32"
+        self._learning: Precision = "fp32"
         self._trainer = Trainer(config, state, self._pool, data.train)
 
     def describe(self) -> dict[str, Any]:
         """The class of device that results are exact on."""
-        own = device_class(torch.device(self.device), torch.float32, torch.get_num_threads())
         return {
-            "device": str(own),
+            "device": str(self._device_class()),
             "exact": self._pool.exact,
             "rollouts": list(self._pool.classes),
         }
@@ -120,11 +120,16 @@ class Learner:
             branch=control or "",
             trains_discriminator=change.trains_discriminator,
             precision=self._precision,
+            learning=self._learning,
         )
 
-    def restore(self, directory: Path) -> Restored:
-        """Continues from the newest whole checkpoint in a folder, if there is one."""
-        found, complaints = checkpoints.latest(directory)
+    def restore(self, directory: Path, before: int | None = None) -> Restored:
+        """Continues from the newest whole checkpoint in a folder, if there is one.
+
+        Args:
+            before: an older one than of this step.
+        """
+        found, complaints = checkpoints.latest(directory, before)
         if found is None:
             return Restored(None, {}, tuple(complaints))
         self._trainer.state.restore(found.tensors, found.meta["counters"])
@@ -154,16 +159,21 @@ class Learner:
             progress = replace(progress, metrics={**progress.metrics, **deviation})
         return progress, self.position()
 
-    def evaluate(self, temperature: float = 1.0, *, judged: bool = True) -> Measured:
+    def evaluate(
+        self, temperature: float = 1.0, *, judged: bool = True, thorough: bool | None = None
+    ) -> Measured:
         """The metrics of the generator as it is.
 
         Args:
             temperature: of its samples.
             judged: False leaves the discriminator's accuracy out.
+            thorough: whether by all metrics; None as the configuration has it.
         """
         trainer = self._trainer
         judged = judged and trainer.has_discriminator()
-        return self._measure(trainer.state, self._pool, judged=judged, temperature=temperature)
+        return self._measure(
+            trainer.state, self._pool, judged=judged, temperature=temperature, thorough=thorough
+        )
 
     def save(self, directory: Path, meta: Mapping[str, Any]) -> None:
         """Commits the state, and beside it what the controller must find again."""
@@ -203,9 +213,18 @@ class Learner:
         )
         return (fp32 - bf16).abs().max().item()
 
-    def set_precision(self, precision: Precision) -> None:
-        """In what scores are computed from now on, in this branch and in all that begin later."""
-        self._precision = self._trainer.precision = precision
+    def learns_fast_in_bf16(self) -> bool:
+        """Whether the device that learns multiplies bfloat16 fast."""
+        return self._device_class().fast_bf16
+
+    def set_precision(self, scores: Precision, learning: Precision) -> None:
+        """In what scores are computed, and with what products the discriminator learns, from now on: in this
+        branch and in all that begin later."""
+        self._precision = self._trainer.precision = scores
+        self._learning = self._trainer.learning = learning
+
+    def _device_class(self) -> DeviceClass:
+        return device_class(torch.device(self.device), torch.float32, torch.get_num_threads())
 
     def _trial(self, sequences: int) -> tuple[RolloutSpec, Request]:
         """A request of the networks as they are, for so many sequences or as many as a step has."""
@@ -228,6 +247,16 @@ class Learner:
         self._pool.greet()
         self._pool.refer(self._references)
         self._trainer.change_pool(self._altered())
+
+    def gone_workers(self) -> list[int]:
+        """Places, among the workers that were given, of those that will never answer again."""
+        return self._pool.gone() if isinstance(self._pool, Staffed) else []
+
+    def add_workers(self, workers: Sequence[Any]) -> None:
+        """More rollout workers, between two steps."""
+        assert isinstance(self._pool, Staffed)
+        for worker in workers:
+            self._pool.add(worker)
 
     def _altered(self) -> Pool:
         """The pool as the branch sees it."""

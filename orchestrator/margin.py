@@ -2,15 +2,33 @@
 
 NLL_oracle alone falls for a generator that only gets colder, and a constant reward lowers it too. A
 control's evaluations form a curve of NLL_oracle against NLL_test; the run's last point is held against
-every curve at its own NLL_test. Without an oracle the same is done with NLL_test against self-BLEU-4.
+every curve at its own NLL_test. For text quality is the forward LM score, and where a model has no
+likelihood, breadth is self-BLEU-4.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 Point = Mapping[str, float]
+
+PLANES = tuple(
+    (breadth, quality)
+    for breadth in ("eval/nll_test", "eval/self_bleu_4")
+    for quality in ("eval/nll_oracle", "eval/lm_score")
+)
+"""Breadth and quality that are held against each other, the first pair that a run has; lower is better."""
+
+
+def plane(metrics: Point) -> tuple[str, str] | None:
+    """Breadth and quality of a run; None where there is no such pair."""
+    return next((pair for pair in PLANES if all(_defined(metrics, name) for name in pair)), None)
+
+
+def _defined(metrics: Point, name: str) -> bool:
+    return math.isfinite(float(metrics.get(name, math.nan)))
 
 
 def control_margin(final: Point, curves: Mapping[str, Sequence[Point]]) -> float | None:
@@ -23,11 +41,10 @@ def control_margin(final: Point, curves: Mapping[str, Sequence[Point]]) -> float
     Returns:
         None where no curve reaches the run's abscissa, or the metrics are not defined.
     """
-    across, down = ("eval/nll_test", "eval/nll_oracle")
-    if down not in final:
-        across, down = ("eval/self_bleu_4", "eval/nll_test")
-    if across not in final or down not in final:
+    found = plane(final)
+    if found is None:
         return None
+    across, down = found
     levels = [
         level for curve in curves.values() if (level := _at(final[across], curve, across, down)) is not None
     ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.config import RunConfig
 from orchestrator.data import Dataset
 from orchestrator.evaluation import evaluate, floor
+from orchestrator.metrics.protocol import Protocol
+from orchestrator.metrics.suite import Suite
 from orchestrator.state import TrainState
 from workers.philox import Path
 from workers.pool import Pool
@@ -20,11 +24,50 @@ class Measured:
         metrics: by metric name.
         undefined: names of what is not defined for this data or model.
         lines: its first samples, for people.
+        signatures: how the metrics were computed, by metric name or by what several names begin with.
+        real: the same metrics of real sequences in the place of samples; empty where not all was measured.
     """
 
     metrics: dict[str, float]
     undefined: tuple[str, ...]
     lines: tuple[str, ...]
+    signatures: dict[str, str] = field(default_factory=dict)
+    real: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the evaluations of a branch have said beside numbers of their own; kept in every checkpoint.
+
+    Attributes:
+        undefined, signatures, real: as in ``Measured``, of all evaluations together.
+    """
+
+    undefined: tuple[str, ...] = ()
+    signatures: Mapping[str, str] = field(default_factory=dict)
+    real: Mapping[str, float] = field(default_factory=dict)
+
+    def after(self, measured: Measured) -> Told:
+        """With one more evaluation: what it has a number for is defined after all."""
+        names = dict.fromkeys((*self.undefined, *measured.undefined))
+        return Told(
+            tuple(name for name in names if name not in measured.metrics),
+            {**self.signatures, **measured.signatures},
+            measured.real or self.real,
+        )
+
+    @classmethod
+    def of(cls, meta: Mapping[str, Any]) -> Told:
+        """What a checkpoint kept."""
+        return cls(tuple(meta["undefined"]), meta.get("signatures", {}), meta.get("real", {}))
+
+    def meta(self) -> dict[str, Any]:
+        """The same for a checkpoint."""
+        return {
+            "undefined": list(self.undefined),
+            "signatures": dict(self.signatures),
+            "real": dict(self.real),
+        }
 
 
 class Measure:
@@ -39,22 +82,58 @@ class Measure:
         self._config, self._data = config, data
         self._path: Path = (config.seed, "evaluation", *([draw] if draw else []))
         self._floor: float | None = None
+        self._real: dict[str, float] | None = None
+        settings = config.evaluation
+        self._suite = Suite(
+            data.spelling(),
+            data.alphabet.end,
+            train=data.train,
+            test=data.test,
+            protocol=Protocol(),
+            self_references=settings.diversity_samples,
+            with_mauve=settings.mauve,
+        )
 
-    def __call__(self, state: TrainState, pool: Pool, *, judged: bool, temperature: float = 1.0) -> Measured:
+    def __call__(
+        self,
+        state: TrainState,
+        pool: Pool,
+        *,
+        judged: bool,
+        temperature: float = 1.0,
+        thorough: bool | None = None,
+    ) -> Measured:
         """The metrics of the state's generator, sampled at a temperature.
 
         Args:
             pool: gets the state's networks, and draws the samples.
             judged: whether the discriminator has learned something that its accuracy could tell of.
+            thorough: whether by all metrics; None as the configuration has it.
         """
         data, settings = self._data, self._config.evaluation
+        if thorough is None:
+            ends = settings.thorough == "ends" and state.between_stages(self._config)
+            thorough = ends or settings.thorough == "always"
         pool.publish(state.generator, state.discriminator, state.policy)
         D = state.discriminator if judged else None
-        result = evaluate(state.generator, D, pool, data, settings, self._path, temperature=temperature)
+        result = evaluate(
+            state.generator,
+            D,
+            pool,
+            data,
+            settings,
+            self._path,
+            self._suite,
+            temperature=temperature,
+            thorough=thorough,
+        )
+        if thorough and self._real is None:
+            self._real = self._suite.real(settings.samples)
         metrics = dict(result.metrics)
         if data.oracle is not None:
             if self._floor is None:
                 self._floor = floor(data.oracle, data.test)
             metrics["eval/nll_oracle_floor"] = self._floor
         lines = tuple(data.text(result.samples.tokens[: settings.shown]))
-        return Measured(metrics, result.undefined, lines)
+        real = (self._real or {}) if thorough else {}
+        return Measured(metrics, result.undefined, lines, result.signatures, real)

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from orchestrator.config import RunConfig
 from orchestrator.state import TrainState
+from workers.dispatch import Limits
 from workers.pool import InProcessPool, Pool
 
 Placement: TypeAlias = Literal["learner", "workers"]
@@ -24,7 +25,7 @@ def open_pool(
     unit = unit_of(config, state, len(workers) if placement == "workers" else 0)
     sample_unit = config.rollout.sample_unit
     if placement == "workers":
-        from workers.ray_pool import Limits, RayPool  # Ray is imported where it is used, and nowhere else
+        from workers.ray_pool import RayPool  # Ray is imported where it is used, and nowhere else
 
         limits = Limits(unit_deadline_s=config.rollout.unit_deadline_s, patience_s=config.cluster.patience_s)
         return RayPool(workers, unit=unit, sample_unit=sample_unit, limits=limits, device=state.device)

@@ -146,6 +146,9 @@ class NoTracker(Recorder):
         """Log nothing: there is no store."""
         return None
 
+    def rewind(self) -> None:
+        """Nobody follows the journal."""
+
     def close(self, status: Literal["FINISHED", "FAILED", "KILLED"], timeout: float = 30.0) -> bool:
         """True if nothing waits for a store."""
         return self._outbox is None or not self._outbox.pending()

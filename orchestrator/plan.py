@@ -10,8 +10,9 @@ import torch
 from algorithms.types import Alphabet
 from orchestrator.config import RunConfig
 from orchestrator.data import load_data, shape
+from orchestrator.needs import check_placement, cluster_address, device_here, needs
 from orchestrator.open_pool import unit_of
-from orchestrator.processes import check_placement, cluster_address, device_here, explained, needs
+from orchestrator.processes import explained
 from orchestrator.recipe import resolved
 from orchestrator.state import TrainState
 

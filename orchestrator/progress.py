@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from orchestrator.fingerprints import Seen
+
 SHOWN: Final = (
     "eval/nll_oracle",
     "eval/nll_test",
@@ -37,6 +39,7 @@ class Progress:
         total: units of the stage: epochs, rounds or steps.
         branch: "" for the run itself, or the control's name.
         metrics: what was measured, by metric name; what was not measured or is not defined is absent.
+        fingerprints: of what it was computed with and of what came out, see ``orchestrator.fingerprints``.
         evaluated: the step that metrics of the family eval/ belong to; None: to this one, if there are any.
     """
 
@@ -47,6 +50,7 @@ class Progress:
     branch: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     evaluated: int | None = None
+    fingerprints: Seen = field(default_factory=dict)
 
 
 class Pace:

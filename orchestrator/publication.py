@@ -14,6 +14,7 @@ from typing import Any
 
 from orchestrator import tracking
 from orchestrator.config import RunConfig
+from orchestrator.passwords import hidden, without_login
 from orchestrator.recipe import resolved
 from orchestrator.run_directory import RunDirectory, versions, write_json
 
@@ -35,6 +36,7 @@ class Publication:
         self.uri = tracking.store_uri(config.tracking, self._root)
         self._run: tracking.Tracker | tracking.NoTracker = tracking.NoTracker()
         self._experiment = config.tracking.experiment
+        self.opened = False
 
     def open(self, data: Mapping[str, Any]) -> None:
         """Starts or continues the MLflow run, and tells it what the run is.
@@ -45,10 +47,11 @@ class Publication:
         Raises:
             TrackingUnavailable: the store cannot be reached, and ``tracking.required`` is set.
         """
+        self.opened = True
         self._experiment = self._config.tracking.experiment or str(data["name"])
         if not self._config.tracking.enabled:
             return
-        self._say(f"opening MLflow at {self.uri} ...")
+        self._say(f"opening MLflow at {hidden(self.uri)} ...")
         self._run = self._tracker(self._directory.path, self._directory.path.name, {})
         sizes = {name: data[name] for name in SIZES}
         self._run.log_dataset(data["name"], data["digest"], data["source"], sizes)
@@ -79,6 +82,10 @@ class Publication:
             if not complete:
                 self._warn(f"MLflow has not taken everything of the control {name}; the run directory has it")
 
+    def rewind(self) -> None:
+        """The journal was cut back while the run goes on in this process."""
+        self._run.rewind()
+
     def samples(self, path: Path) -> None:
         """Shows a file of samples, and later pictures and tables."""
         self._run.log_file(path, "samples")
@@ -94,6 +101,8 @@ class Publication:
         tags = {"status": summary["status"], "reason": summary["reason"][:500]}
         if "parameters_sha256" in summary:
             tags["parameters_sha256"] = summary["parameters_sha256"]
+        named = {text: name for name, text in reversed(summary.get("signatures", {}).items())}
+        tags |= {f"signature.{name}": text for text, name in named.items()}  # one for those that share it
         self._run.set_tags(tags)
         if summary["status"] == "finished" and isinstance(self._run, tracking.Tracker):
             self._say("logging the model ...")
@@ -104,9 +113,9 @@ class Publication:
         if isinstance(self._run, tracking.Tracker) and complete:
             self._remember(path, {"complete": "yes"})
         if not complete:
-            lacking = getattr(self._run, "error", None) or "see the log"
+            lacking = hidden(getattr(self._run, "error", None) or "see the log")
             self._warn(
-                f"MLflow at {self.uri} lacks a part of this run ({lacking}); {path} has all of it, "
+                f"MLflow at {hidden(self.uri)} lacks a part of this run ({lacking}); {path} has all of it, "
                 f"and `advseq resume {path}` sends what is missing"
             )
 
@@ -133,7 +142,9 @@ class Publication:
         if local:
             found["command"] = f"advseq ui --runs {self._directory.path.parent}"
         else:
-            found["page"] = tracking.run_url(self.uri, self._run.experiment_id, self._run.run_id)
+            found["page"] = tracking.run_url(
+                without_login(self.uri), self._run.experiment_id, self._run.run_id
+            )
         model = _read(self._directory.path).get("model")
         return found | ({"model": model} if model else {})
 
@@ -167,7 +178,9 @@ class Publication:
                 raise
             self._warn(f"{problem}. Training goes on; {folder} has everything")
             return tracking.NoTracker(folder)
-        self._remember(folder, {"uri": self.uri, "run_id": tracker.run_id, "experiment": self._experiment})
+        self._remember(
+            folder, {"uri": hidden(self.uri), "run_id": tracker.run_id, "experiment": self._experiment}
+        )
         return tracker
 
     def _remember(self, folder: Path, what: Mapping[str, str]) -> None:

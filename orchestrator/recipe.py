@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 from orchestrator.config import SCHEMA, RunConfig
 from orchestrator.dotted import flatten
 from orchestrator.errors import UserError
+from orchestrator.passwords import hidden
 
 Tree = dict[str, Any]
 
@@ -65,8 +66,11 @@ def load_resolved(file: Path) -> RunConfig:
     return validate(tree, str(file))
 
 
-ELSEWHERE = ("rollout.", "cluster.", "learner.deadline_s", "evaluation.actor")
-"""Settings that another attempt of a run may have otherwise: the same result, with other processes."""
+ELSEWHERE = (
+    "rollout.", "cluster.", "learner.deadline_s", "learner.restarts", "evaluation.actor", "checkpoint.",
+    "guards.", "run.max_minutes", "run.stall_s",
+)  # fmt: skip
+"""Settings that another attempt of a run may have otherwise: its processes and limits, not its result."""
 
 
 def elsewhere(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
@@ -79,9 +83,9 @@ def elsewhere(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     for override in overrides:
         if not override.startswith(ELSEWHERE):
             raise UserError(
-                f"override '{override}': a run goes on with the settings that it began with, but for those "
-                f"of its processes ({', '.join(ELSEWHERE)}). To change others, start a new run; init.run "
-                "takes over its networks"
+                f"override '{hidden(override)}': a run goes on with the settings that it began with, but for "
+                f"those of its processes and limits ({', '.join(ELSEWHERE)}). To change others, start a new "
+                "run; init.run takes over its networks"
             )
         _set(tree, override)
     told = any(override.startswith("cluster.address=") for override in overrides)
@@ -152,13 +156,15 @@ def _set(tree: Tree, override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UserError(
-            f"override '{override}': wanted section.key=value, for example algorithm.completions=8"
+            f"override '{hidden(override)}': wanted section.key=value, for example algorithm.completions=8"
         )
     *sections, last = key.strip().split(".")
     for section in sections:
         inner = tree.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise UserError(f"override '{override}': '{section}' is a single value and has no keys inside")
+            raise UserError(
+                f"override '{hidden(override)}': '{section}' is a single value and has no keys inside"
+            )
         tree = inner
     tree[last] = _value(text.strip())
 
@@ -191,7 +197,7 @@ def _explain(mistake: ErrorDetails, tree: Tree) -> str:
     if not path:
         return message
     got = mistake["input"]
-    shown = "" if isinstance(got, dict) else f" = {json.dumps(got, default=str)}"
+    shown = "" if isinstance(got, dict) else f" = {hidden(json.dumps(got, default=str))}"
     return f"{path}{shown}: {message[0].lower() + message[1:]}"
 
 

@@ -1,7 +1,7 @@
 """What a run came to, for people: a table beside its start and its controls, and what that says, plainly.
 
 Nothing here is kinder to the run than to a control: a tie, at the precision that is printed, is the
-control's. Everything is read from ``summary.json``; the pictures are in ``orchestrator.figures``.
+control's. Everything is read from ``summary.json``; the pictures are in ``orchestrator.pictures``.
 """
 
 from __future__ import annotations
@@ -17,18 +17,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.figures import draw_pictures, learning_curve, quality_diversity
+from orchestrator.margin import plane
 from orchestrator.progress import duration, number
-
-__all__ = [
-    "closing",
-    "draw_pictures",
-    "learning_curve",
-    "metrics_table",
-    "quality_diversity",
-    "summary_table",
-    "verdict",
-]
 
 Metrics = Mapping[str, Any]
 
@@ -36,6 +26,7 @@ HEADINGS: Final = {
     "eval/nll_oracle": "NLL_oracle",
     "eval/nll_test": "NLL_test",
     "eval/nll_validation": "NLL_valid.",
+    "eval/lm_score": "LM score",
     "eval/unique_rate": "unique",
     "eval/self_bleu_2": "self-BLEU-2",
     "eval/self_bleu_4": "self-BLEU-4",
@@ -51,7 +42,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     """
     rows = list(_rows(summary))
     text = "eval/nll_oracle" in summary.get("undefined", ())
-    skipped = {"eval/self_bleu_2"} if text else {"eval/self_bleu_4", "eval/nll_validation"}
+    skipped = {"eval/self_bleu_2"} if text else {"eval/self_bleu_4", "eval/nll_validation", "eval/lm_score"}
     undefined = set(summary.get("undefined", ())) | skipped
     columns = [
         name
@@ -79,14 +70,14 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
 def verdict(summary: Mapping[str, Any]) -> list[str]:
     """Sentences: what the adversarial stage changed, and whether any control did as well."""
-    final, plane = _final(summary), _plane(summary)
-    if plane is None or not _adversarial(summary):
+    final, pair = _final(summary), plane(_final(summary))
+    if pair is None or not _adversarial(summary):
         return []
-    lines = [_change(summary, *plane)]
+    lines = [_change(summary, *pair)]
     if not summary.get("controls"):
         return [*lines, "No controls were run: nothing here shows that it was the discriminator that helped."]
-    lines += [*_compare_ends(summary, plane[1]), _compare_curves(summary, *plane)]
-    margin, breadth = _value(final, "eval/control_margin"), HEADINGS[plane[0]]
+    lines += [*_compare_ends(summary, pair[1]), _compare_curves(summary, *pair)]
+    margin, breadth = _value(final, "eval/control_margin"), HEADINGS[pair[0]]
     if margin is not None:
         below = (
             f"{_name(summary)} lies below every control"
@@ -100,17 +91,31 @@ def verdict(summary: Mapping[str, Any]) -> list[str]:
 
 
 def metrics_table(result: Mapping[str, Any]) -> Table:
-    """All metrics of one evaluation: keys ``metrics``, ``undefined``, ``checkpoint``, ``temperature``."""
-    title = f"checkpoint {result.get('checkpoint', '?')}, temperature {result.get('temperature', 1.0):g}"
-    table = Table(title=title, box=None, title_justify="left", pad_edge=False, show_header=False)
+    """All metrics of one evaluation, beside the start's and those of real sequences where they are known.
+
+    Keys: ``metrics``, ``undefined``, ``signatures``, and ``start``, ``real``; ``checkpoint`` and
+    ``temperature`` of a run, or ``file``.
+    """
+    if "file" in result:
+        title = f"{result['samples']:,} samples of {result['file']}"
+    else:
+        title = f"checkpoint {result.get('checkpoint', '?')}, temperature {result.get('temperature', 1.0):g}"
+    beside = {label: result[key] for key, label in _BESIDE.items() if result.get(key)}
+    table = Table(title=title, box=None, title_justify="left", pad_edge=False, show_header=bool(beside))
     table.min_width = len(title)
     table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
+    for label in ("samples", *beside):
+        table.add_column(label, justify="right", no_wrap=True)
     for name, value in result["metrics"].items():
-        table.add_row(name, number(float(value)))
+        others = (_value(metrics, name) for metrics in beside.values())
+        cells = ("" if other is None else number(other) for other in others)
+        table.add_row(name, number(float(value)), *cells)
     for name in result.get("undefined", ()):
         table.add_row(name, Text("not defined", "dim"))
     return table
+
+
+_BESIDE: Final = {"start": "MLE start", "real": "real"}
 
 
 def closing(summary: Mapping[str, Any], directory: Path, links: Mapping[str, str]) -> list[RenderableType]:
@@ -159,13 +164,15 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Metrics, bool]]:
     if best and best.get("step") != summary.get("steps"):
         yield f"{name} (best, step {best['step']})", {best["metric"]: best["value"]}, False
     winners = set()
-    if plane := _plane(summary):
-        found = [*_ends(summary, plane[1]), *_within(summary, *plane)]
-        winners = {control for _, control in _as_low(summary, plane[1], found)}
+    if pair := plane(_final(summary)):
+        found = [*_ends(summary, pair[1]), *_within(summary, *pair)]
+        winners = {control for _, control in _as_low(summary, pair[1], found)}
     for control, metrics in (summary.get("controls") or {}).items():
         temperature = _value(metrics, "temperature")
         at = "" if temperature is None else f", T={temperature:.2f}"
         yield ("* " if control in winners else "") + _label(control) + at, metrics, False
+    if summary.get("real"):
+        yield "real sequences", summary["real"], False
 
 
 def _change(summary: Mapping[str, Any], across: str, down: str) -> str:
@@ -252,18 +259,6 @@ def _levels(curve: Sequence[Metrics], across: str, down: str, limit: float) -> I
     for (x0, y0), (x1, y1) in pairwise(points):
         if min(x0, x1) < limit < max(x0, x1):
             yield y0 + (y1 - y0) * (limit - x0) / (x1 - x0)
-
-
-def _plane(summary: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The metrics that are held against each other: breadth and quality, lower is better in both."""
-    for plane in (
-        ("eval/nll_test", "eval/nll_oracle"),
-        ("eval/self_bleu_4", "eval/nll_oracle"),
-        ("eval/self_bleu_4", "eval/nll_test"),
-    ):
-        if all(_value(_final(summary), name) is not None for name in plane):
-            return plane
-    return None
 
 
 def _adversarial(summary: Mapping[str, Any]) -> bool:

@@ -29,6 +29,13 @@ class RolloutConfig(Frozen):
     worker_restarts: int = Field(10, ge=0)
     """How often each worker may die and be started again."""
 
+    worker_replacements: int = Field(10, ge=0)
+    """How many workers are made anew, on whatever node has room, for those that are gone for good: out of
+    restarts, or in quarantine after failing three times in a row."""
+
+    fallback: bool = False
+    """Whether the learner makes rollouts itself, from the last commit on, where too few workers are left."""
+
     unit_deadline_s: float = Field(600.0, gt=0)
     """A worker that holds one unit for longer is taken for hung: it is killed and the unit redone."""
 
@@ -70,8 +77,17 @@ class LearnerConfig(Frozen):
     gpus: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
     """GPUs of the learner. auto: one where there is one, else the CPU."""
 
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """What the discriminator's matrix products take while it learns; its weights, sums, gradients and the
+    optimiser's moments are float32 always. auto: bf16 where the learner has instructions for it; the choice
+    is kept in the run."""
+
     deadline_s: float = Field(21_600.0, gt=0)
     """A step, epoch or evaluation that takes longer is taken for hung, where the learner is an actor."""
+
+    restarts: int = Field(3, ge=0)
+    """How often in a row, without a step of progress between, a learner that is an actor and dies is made
+    again and goes on from the last commit."""
 
 
 class ClusterConfig(Frozen):

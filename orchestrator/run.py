@@ -14,6 +14,7 @@ which is written last. ``Run.resume`` finds whatever was committed.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,21 +22,25 @@ from typing import Any, Self
 
 from orchestrator import checkpoints
 from orchestrator.branch import Branch
-from orchestrator.checkpoints import full_disk_explained
+from orchestrator.checkpoints import DamagedCheckpoint, full_disk_explained
 from orchestrator.config import RunConfig
-from orchestrator.control_runs import ControlRuns
+from orchestrator.control_runs import ControlResults, ControlRuns
 from orchestrator.data import Dataset, load_data
 from orchestrator.errors import GuardError, ResumableError, UserError
+from orchestrator.pictures import draw_pictures
 from orchestrator.processes import Processes, open_processes
 from orchestrator.progress import Progress
 from orchestrator.publication import Publication
 from orchestrator.recipe import elsewhere
-from orchestrator.report import draw_pictures
+from orchestrator.recovery import Recovery
 from orchestrator.run_directory import RunDirectory
 from orchestrator.sampling import export
+from orchestrator.stall import GRACE_S, StallWatch
 from orchestrator.start_from import start_from
 from orchestrator.state import TrainState
 from orchestrator.summary import summarize
+from workers.calls import ActorHung, ActorLost
+from workers.failures import WorkersLost
 from workers.process import settle
 
 Say = Callable[[str], None]
@@ -58,6 +63,8 @@ class Run:
         self._main: Branch | None = None
         self.publication = Publication(config, directory, say=say, warn=warn)
         self._stop_requested = False
+        self.ends_process = False
+        """Whether a run that has stalled may end the process where nothing else is left to do."""
         self._started = time.monotonic()
 
     @classmethod
@@ -122,7 +129,19 @@ class Run:
             self.directory.event(
                 "started", attempt=self.directory.new_attempt(), workers=self.config.rollout.workers
             )
-            yield from self._work()
+            watch = StallWatch(
+                self.config.run.stall_s,
+                self.directory.stacks,
+                ended=self._cut_off if self.ends_process else None,
+            )
+            watch.progressed()
+            try:
+                for progress in self._work():
+                    watch.pause()  # the time that a consumer takes is its own
+                    yield progress
+                    watch.progressed()
+            finally:
+                watch.close()
             status, reason = ("stopped", "asked to stop") if self._must_stop() else ("finished", "")
         except GeneratorExit:
             status, reason = "stopped", "its consumer closed it"
@@ -143,7 +162,17 @@ class Run:
             self.say(note)
         self._remember(data)
         with open_processes(self.config, data, self.directory, self.say, self.warn) as processes:
-            yield from self._train(data, processes)
+            recovery = Recovery(self.config, self.directory, processes, self.warn)
+            while True:
+                try:
+                    recovery.prepare()
+                    for progress in self._train(data, processes):
+                        recovery.passed(progress)
+                        yield progress
+                    return
+                except (ActorLost, ActorHung, WorkersLost) as problem:
+                    if self._stop_requested or not recovery.possible(problem):
+                        raise
 
     def _train(self, data: Dataset, processes: Processes) -> Iterator[Progress]:
         main = self._main = Branch(
@@ -161,17 +190,19 @@ class Run:
         else:
             self.say(f"continuing {self.directory.path} at step {step}")
             self.directory.event("resumed", step=step)
-        self.publication.open(data.identity())
+        if self.publication.opened:
+            self.publication.rewind()
+        else:
+            self.publication.open(data.identity())
         yield from main.train(self._must_stop)
-        controls: dict[str, Metrics] = {}
-        curves: dict[str, list[Metrics]] = {}
+        controls = ControlResults()
         if not self._must_stop():
             runs = ControlRuns(
                 self.config, self.directory, main, processes, self.publication, self.say, self.warn
             )
-            controls, curves = yield from runs.train(self._must_stop)
+            controls = yield from runs.train(self._must_stop)
         done = not self._must_stop()
-        self.summary = summarize(self.config, main, controls, curves, complete=done, wall_s=self._wall())
+        self.summary = summarize(self.config, main, controls, complete=done, wall_s=self._wall())
         if done:
             self._export(main)
 
@@ -180,7 +211,11 @@ class Run:
         best = main.best()
         step = best.step if best is not None else main.position.step
         state = TrainState.fresh(self.config, main.data.alphabet, main.data.length)
-        found = checkpoints.load(main.checkpoints, step)
+        try:
+            found = checkpoints.load(main.checkpoints, step)
+        except DamagedCheckpoint as damage:
+            self.warn(f"{damage}. It was the best: the model is that of step {main.position.step} instead")
+            found = checkpoints.load(main.checkpoints, main.position.step)
         state.restore(found.tensors, found.meta["counters"])
         export(state.generator, self.config.generator, main.data, self.directory.path / "model")
 
@@ -201,6 +236,13 @@ class Run:
         finally:
             self.directory.release()
 
+    def _cut_off(self, reason: str) -> None:
+        """Ends what can be ended of a run whose thread does not come back; the process ends after this."""
+        self.warn(reason)
+        ending = threading.Thread(target=self._end, args=("failed", reason), daemon=True)
+        ending.start()
+        ending.join(GRACE_S)
+
     def _must_stop(self) -> bool:
         limit = self.config.run.max_minutes
         return self._stop_requested or (limit is not None and time.monotonic() - self._started > 60 * limit)
@@ -214,7 +256,7 @@ class Run:
         wall_s = self._wall()
         if not self.summary and status == "stopped" and self._main is not None:
             # left by its consumer between two steps: the state is at rest
-            self.summary = summarize(self.config, self._main, {}, {}, complete=False, wall_s=wall_s)
+            self.summary = summarize(self.config, self._main, ControlResults(), complete=False, wall_s=wall_s)
         if not self.summary:
             known = {"recipe": self.config.recipe, "seed": self.config.seed, "wall_s": wall_s}
             self.summary = (self.directory.read_json("summary.json") or {}) | known

@@ -1,6 +1,6 @@
 """The run directory: where everything of a run lies, and who may write to it.
 
-config.json  metrics.jsonl  events.jsonl  summary.json  codec.json  model/
+config.json  metrics.jsonl  fingerprints.jsonl  events.jsonl  summary.json  codec.json  model/
 checkpoints/step_000123/   samples/step_000123.txt   attempts/<n>/   controls/<name>/...
 """
 
@@ -21,6 +21,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from orchestrator.checkpoints import full_disk_explained
+from orchestrator.commit import commit
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
 from orchestrator.recipe import load_resolved, resolved
@@ -34,6 +35,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path / ".lock")
+        self._attempt = 0
 
     @classmethod
     def create(cls, config: RunConfig, wanted: Path | None = None) -> RunDirectory:
@@ -112,6 +114,12 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    @property
+    def stacks(self) -> Path:
+        """Where processes of this attempt say where they stand when they are overdue; an absolute path, since
+        theirs may be another working folder."""
+        return (self.path / "attempts" / str(self._attempt) / "stacks").absolute()
+
     def control(self, name: str) -> Path:
         """The folder of a control, made if need be."""
         path = self.path / "controls" / name
@@ -163,6 +171,7 @@ class RunDirectory:
         folder = self.path / "attempts" / str(number)
         with full_disk_explained(folder):
             folder.mkdir(parents=True)
+        self._attempt = number
         write_json(folder / "environment.json", {"started": round(time.time() * 1000), **environment()})
         return number
 
@@ -195,8 +204,8 @@ def environment() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that matter."""
-    found = {}
+    """Installed versions of the packages that matter, and the commit of ours."""
+    found = {"commit": commit()}
     for package in PACKAGES:
         try:
             found[package] = version(package)

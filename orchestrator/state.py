@@ -12,12 +12,42 @@ import torch
 from torch import Tensor, nn
 
 from algorithms.base import Algorithm, Stage
-from algorithms.models.base import Discriminator, Generator
+from algorithms.models.base import Discriminator, Generator, OneShotGenerator
 from algorithms.registry import build
 from algorithms.types import Alphabet
 from orchestrator.config import RunConfig
 from orchestrator.errors import UserError
 from workers.philox import global_random
+
+
+def stage_total(config: RunConfig, stage: Stage) -> int:
+    """Epochs, rounds or steps of a stage."""
+    return {
+        "pretrain_generator": config.pretrain.generator_epochs,
+        "pretrain_discriminator": config.pretrain.discriminator_rounds,
+        "adversarial": config.steps,
+    }[stage]
+
+
+def _fit(config: RunConfig, generator: Generator, algorithm: Algorithm) -> None:
+    """Refuses what a generator that emits all positions at once cannot do.
+
+    Raises:
+        UserError: its likelihood, or completions of its prefixes, are asked for.
+    """
+    if not isinstance(generator, OneShotGenerator):
+        return
+    name, spec = config.generator.name, algorithm.rollouts(0)
+    if spec.completions or spec.clamp:
+        raise UserError(
+            f"generator.name = {name} emits all positions at once and has no prefixes, which "
+            f"algorithm.name = {config.algorithm.name} completes: choose another of the two"
+        )
+    if "pretrain_generator" in algorithm.stages and config.pretrain.generator_epochs:
+        raise UserError(
+            f"generator.name = {name} has no likelihood without its latent z, so it cannot be pretrained by "
+            "maximum likelihood: set pretrain.generator_epochs=0"
+        )
 
 
 @dataclass(slots=True)
@@ -63,6 +93,7 @@ class TrainState:
                 algorithm = build(config.algorithm)
         except ValueError as problem:  # a model says that it does not fit the data
             raise UserError(str(problem)) from None
+        _fit(config, generator, algorithm)
         for net in (generator, discriminator, algorithm):
             net.to(device)
         state = cls(
@@ -94,6 +125,11 @@ class TrainState:
         """The stage that is under way, or None after the last."""
         stages = self.algorithm.stages
         return stages[self.stage] if self.stage < len(stages) else None
+
+    def between_stages(self, config: RunConfig) -> bool:
+        """Whether a stage begins or ends here."""
+        stage = self.stage_name
+        return stage is None or self.done in (0, stage_total(config, stage))
 
     def networks(self) -> dict[str, nn.Module]:
         """Every module with something to remember, in a fixed order."""
@@ -163,7 +199,7 @@ class TrainState:
         for name, net in self.networks().items():
             for key, value in net.state_dict().items():
                 digest.update(f"{name}/{key} {value.dtype} {tuple(value.shape)}".encode())
-                digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+                digest.update(value.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     def _owned(self, optimizer: str) -> list[tuple[str, nn.Parameter]]:

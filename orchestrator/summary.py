@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from algorithms.bleu import SELF_BLEU_SIGNATURE
 from orchestrator.best import best_metric
 from orchestrator.branch import ADVERSARIAL, Branch
 from orchestrator.config import RunConfig
+from orchestrator.control_runs import ControlResults
 from orchestrator.journal import Record
 from orchestrator.margin import control_margin
+from orchestrator.metrics.suite import signed
 from orchestrator.run_directory import processor, versions
-
-Curves = Mapping[str, Sequence[Mapping[str, float]]]
 
 
 def summarize(
     config: RunConfig,
     main: Branch,
-    controls: Mapping[str, Mapping[str, float]],
-    curves: Curves,
+    controls: ControlResults,
     *,
     complete: bool,
     wall_s: float,
@@ -28,8 +25,6 @@ def summarize(
     """All of the summary but its status.
 
     Args:
-        controls: each control's final metrics; for the colder start those of the matching temperature.
-        curves: each control's evaluations in order.
         complete: whether all controls that were asked for are there; the control margin needs them.
         wall_s: seconds of training, all attempts together.
     """
@@ -37,9 +32,9 @@ def summarize(
     final = _final(main)
     before = [record for record in evaluations if record.stage != ADVERSARIAL]
     best = main.best()
-    undefined = set(main.undefined)
-    if complete and curves and any(record.stage == ADVERSARIAL for record in evaluations):
-        margin = control_margin(final, curves)
+    undefined = set(main.told.undefined)
+    if complete and controls.curves and any(record.stage == ADVERSARIAL for record in evaluations):
+        margin = control_margin(final, controls.curves)
         if margin is None:
             undefined.add("eval/control_margin")
         else:
@@ -59,10 +54,12 @@ def summarize(
         "best": {"step": best.step, "metric": best.metric, "value": best.value} if best else {},
         "baseline": dict(before[-1].metrics) if before else {},
         "pretraining_lowest": {metric: lowest.metrics[metric], "step": lowest.step} if lowest else {},
-        "controls": {name: dict(metrics) for name, metrics in controls.items()},
-        "curves": {name: [dict(point) for point in points] for name, points in curves.items()},
+        "controls": controls.ends,
+        "curves": controls.curves,
+        "temperatures": controls.temperatures,
         "undefined": sorted(undefined),
-        "signatures": {"eval/self_bleu": SELF_BLEU_SIGNATURE},
+        "signatures": signed(final, main.told.signatures),
+        "real": dict(main.told.real),
         "parameters_sha256": main.parameters_sha256,
         "wall_s": wall_s,
         "exact": main.device.get("exact", True),

@@ -18,6 +18,7 @@ from orchestrator.journal import Journal
 from orchestrator.links import compare_url, experiment_url, run_url
 from orchestrator.logged_model import log_sampler
 from orchestrator.outbox import NoTracker, Operation, Outbox, Recorder
+from orchestrator.passwords import hidden
 from orchestrator.tracking_store import (
     CONNECT_S,
     PARAMS_A_CALL,
@@ -30,7 +31,6 @@ from orchestrator.tracking_store import (
     flatten,
     reported,
     run_tags,
-    shown,
     sqlite_path,
     sqlite_ready,
     store_uri,
@@ -167,6 +167,10 @@ class Tracker(Recorder):
         self._unlogged = None
         return uri
 
+    def rewind(self) -> None:
+        """The journal was cut back while this one follows it."""
+        self._follower.rewind()
+
     def close(self, status: Status, timeout: float = 30.0) -> bool:
         """Send what is left and set the run's status; True if everything arrived within ``timeout`` seconds.
 
@@ -247,7 +251,7 @@ def _experiment(client: MlflowClient, name: str, uri: str, runs_root: Path) -> s
                 raise
     if found.lifecycle_stage != "active":
         raise TrackingUnavailable(
-            f"the experiment {name!r} was deleted in {shown(uri)}. Set tracking.experiment to another name, "
+            f"the experiment {name!r} was deleted in {hidden(uri)}. Set tracking.experiment to another name, "
             f"or: mlflow experiments restore --experiment-id {found.experiment_id}"
         )
     return str(found.experiment_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from filelock import FileLock
 from orchestrator.dotted import flatten as dotted
 from orchestrator.errors import AdvseqError
 from orchestrator.follower import in_words
+from orchestrator.passwords import hidden
 
 if TYPE_CHECKING:
     from orchestrator.config import TrackingConfig
@@ -68,11 +68,6 @@ def store_uri(config: TrackingConfig, runs_root: Path) -> str:
 def sqlite_path(uri: str) -> Path | None:
     """The file of an SQLite store; None for any other store."""
     return Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
-
-
-def shown(uri: str) -> str:
-    """The address of a store as messages may show it: without a password."""
-    return re.sub(r"(//[^/@:]*):[^/@]*@", r"\1:***@", uri)
 
 
 def artifact_root(runs_root: Path) -> Path:
@@ -130,7 +125,7 @@ def reported(uri: str) -> Iterator[None]:
         raise
     except Exception as error:  # drivers, SQLAlchemy, HTTP: each has its own kinds
         raise TrackingUnavailable(
-            f"the tracking store {shown(uri)} cannot be used: {in_words(error)}. "
+            f"the tracking store {hidden(uri)} cannot be used: {in_words(error)}. "
             "Start it, set tracking.uri, or train with tracking.enabled=false."
         ) from error
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,17 @@ from orchestrator import checkpoints
 from orchestrator.chosen_checkpoint import find_step
 from orchestrator.codec import Codec
 from orchestrator.config import TrackingConfig
-from orchestrator.data import load_data, shape
+from orchestrator.data import Dataset, load_data, shape
+from orchestrator.errors import UserError
+from orchestrator.journal import Journal, start_step
 from orchestrator.logged_model import download_sampler
 from orchestrator.measure import Measure
+from orchestrator.metrics.suite import signed
 from orchestrator.open_pool import open_pool
 from orchestrator.run_directory import RunDirectory
 from orchestrator.sampling import Sampler
 from orchestrator.state import TrainState
+from orchestrator.text_file import text_lines
 from orchestrator.tracking import connect, store_uri
 from workers.process import settle
 
@@ -58,37 +64,67 @@ def evaluate_run(
     samples: int | None = None,
     temperature: float = 1.0,
     seed: int = 0,
+    reference: Path | None = None,
 ) -> dict[str, Any]:
-    """Metrics of a run's generator, on the run's own held-out data.
+    """All metrics of a run's generator, on the run's own held-out data, beside those of its start.
 
     Args:
         checkpoint: best, last, or a step.
         samples: generated sequences; None takes the recipe's number.
         seed: of the samples; 0 with temperature 1 repeats what the run itself measured.
+        reference: other held-out text, in the place of the run's.
 
     Returns:
-        run, checkpoint step, temperature, samples, metrics, undefined.
+        run, checkpoint step, temperature, samples, metrics, start (those of the generator as the adversarial
+        stage found it, at temperature 1), real (of real sequences), undefined, signatures.
+
+    Raises:
+        UserError: there is no such run or checkpoint, or the reference cannot be used.
     """
     directory, config = RunDirectory.open(run)
     step = find_step(directory, config, checkpoint, "--checkpoint")
     settle(config.learner.threads)
     data = load_data(config.data)
     directory.same_data(data.identity())
+    if reference is not None:
+        data = _against(data, reference)
     state = TrainState.fresh(config, data.alphabet, data.length)
-    found = checkpoints.load(directory.checkpoints, step)
-    state.restore(found.tensors, found.meta["counters"])
     settings = config.evaluation
     if samples is not None:
         settings = settings.model_copy(update={"samples": samples})
         config = config.model_copy(update={"evaluation": settings})
-    judged = state.algorithm.has_discriminator and state.stage_name != "pretrain_generator"
+    begun = start_step(Journal(directory.path / "metrics.jsonl").read())
+    start: Mapping[str, float] = {}
     with closing(open_pool(config, state)) as pool:
-        result = Measure(config, data, seed)(state, pool, judged=judged, temperature=temperature)
+        measure = Measure(config, data, seed)
+        if begun < step and checkpoints.folder(directory.checkpoints, begun).is_dir():
+            _restore(state, directory, begun)
+            start = measure(state, pool, judged=False, thorough=True).metrics
+        _restore(state, directory, step)
+        judged = state.algorithm.has_discriminator and state.stage_name != "pretrain_generator"
+        result = measure(state, pool, judged=judged, temperature=temperature, thorough=True)
     return {
         "run": str(run),
         "checkpoint": step,
         "temperature": temperature,
         "samples": settings.samples,
         "metrics": result.metrics,
+        "start": dict(start),
+        "real": result.real,
         "undefined": list(result.undefined),
+        "signatures": signed(result.metrics, result.signatures),
     }
+
+
+def _restore(state: TrainState, directory: RunDirectory, step: int) -> None:
+    found = checkpoints.load(directory.checkpoints, step)
+    state.restore(found.tensors, found.meta["counters"])
+
+
+def _against(data: Dataset, reference: Path) -> Dataset:
+    """The data with other held-out text."""
+    if data.codec is None:
+        raise UserError(f"--reference {reference}: this run's data are an oracle's, which have no text")
+    lines = [line for line in text_lines(reference, "--reference") if line]
+    test, _ = data.codec.encode(lines)
+    return replace(data, test=test)

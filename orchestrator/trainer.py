@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -21,10 +20,12 @@ from torch import Tensor
 
 from algorithms.base import Stage
 from algorithms.types import Loss, Precision, Rollouts, RolloutSpec, Sequences
-from orchestrator.config import PretrainConfig, RunConfig
+from orchestrator.config import RunConfig
 from orchestrator.errors import GuardError
+from orchestrator.hashing import of_networks
 from orchestrator.progress import Progress
-from orchestrator.state import TrainState
+from orchestrator.state import TrainState, stage_total
+from orchestrator.step_metrics import StepMetrics
 from workers import philox
 from workers.pool import Pool, Request
 
@@ -44,6 +45,7 @@ class Trainer:
         branch: str = "",
         trains_discriminator: bool = True,
         precision: Precision = "fp32",
+        learning: Precision = "fp32",
     ) -> None:
         """
         Args:
@@ -52,17 +54,13 @@ class Trainer:
             branch: the control's name; no random number depends on it, so that only one thing differs.
             trains_discriminator: whether the adversarial stage has discriminator phases.
             precision: of the scores that the generator learns from.
+            learning: of the matrix products with which the discriminator learns.
         """
         self.config, self.state, self.pool, self.train, self.branch = config, state, pool, train, branch
-        self.device, self.precision = state.device, precision
+        self.device, self.precision, self.learning = state.device, precision, learning
         self.trains_discriminator = (
             trains_discriminator and "pretrain_discriminator" in state.algorithm.stages
         )
-        self.totals: dict[Stage, int] = {
-            "pretrain_generator": config.pretrain.generator_epochs,
-            "pretrain_discriminator": config.pretrain.discriminator_rounds,
-            "adversarial": config.steps,
-        }
         self._published = False
 
     def __iter__(self) -> Iterator[Progress]:
@@ -71,7 +69,9 @@ class Trainer:
 
     def enter_stage(self) -> Stage | None:
         """Skips to the next stage with something left to do, and names it; None at the end."""
-        while (stage := self.state.stage_name) is not None and self.state.done >= self.totals[stage]:
+        while (stage := self.state.stage_name) is not None and self.state.done >= stage_total(
+            self.config, stage
+        ):
             self.state.stage, self.state.done = self.state.stage + 1, 0
         return stage
 
@@ -97,15 +97,26 @@ class Trainer:
         if stage != "pretrain_generator":
             logged |= self.pool.report()
             logged["perf/learner_idle_ratio"] = logged.get("time/rollout_wait", 0.0) / logged["time/step"]
-        return Progress(self.state.step, stage, self.state.done, self.totals[stage], self.branch, logged)
+        return Progress(
+            self.state.step,
+            stage,
+            self.state.done,
+            stage_total(self.config, stage),
+            self.branch,
+            logged,
+            fingerprints=metrics.seen | of_networks(self.state),
+        )
 
     def _pretrain_generator(self, metrics: StepMetrics) -> None:
         state, epoch = self.state, self.state.done
         path: philox.Path = (self.config.seed, "pretrain_generator", epoch)
         order: philox.Path = path if self.config.pretrain.shuffle else path[:2]
         state.generator.train()
-        for group in state.optimizers["pretrain"].param_groups:
-            group["lr"] = pretraining_rate(self.config.pretrain, epoch)
+        settings = self.config.pretrain
+        self._set_rate(
+            "pretrain",
+            falling(settings.generator_lr, settings.generator_lr_decay, settings.generator_epochs, epoch),
+        )
         for number, real in enumerate(
             self._minibatches(self.train, self.config.batch_size, (*order, "order"))
         ):
@@ -119,12 +130,16 @@ class Trainer:
 
     def _pretrain_discriminator(self, metrics: StepMetrics) -> None:
         place: philox.Path = (self.config.seed, "pretrain_discriminator", self.state.done)
-        self._discriminate(place, metrics, self.config.pretrain.discriminator_epochs, self.train)
+        self._discriminate(place, metrics, self.config.pretrain.discriminator_epochs, self.train, NEGATIVES)
         self.publish()
 
     def _adversarial(self, metrics: StepMetrics) -> None:
         state, settings = self.state, self.config.algorithm
         path: philox.Path = (self.config.seed, "adversarial", state.done)
+        self._set_rate(
+            "generator",
+            falling(settings.generator_lr, settings.generator_lr_decay, self.config.steps, state.done),
+        )
         if state.policy is not None and state.done == 0:  # Algorithm 1: beta <- theta where the stage begins
             state.policy.load_state_dict(state.generator.state_dict())
             self.publish()
@@ -134,7 +149,8 @@ class Trainer:
             spec = replace(state.algorithm.rollouts(state.done), precision=self.precision)
             with metrics.timed("time/generate"):
                 wanted = Request(len(real), real.source, real if spec.clamp else None)
-                fake = self.pool.collect(spec, wanted, place).to(self.device)
+                fake = replace(self.pool.collect(spec, wanted, place), step=state.done).to(self.device)
+                metrics.saw("rollouts", fake.sequences.tokens, fake.log_prob, fake.scores)
             state.generator.train()
             state.discriminator.eval()
             with metrics.timed("time/g_update"), philox.global_random(place):
@@ -153,19 +169,22 @@ class Trainer:
                 place = (*path, "discriminator", d)
                 few = settings.d_sequences
                 real = self.train if few is None else self._draw_real((*place, "positives"), few)
-                self._discriminate(place, metrics, settings.d_epochs, real)
+                negatives = state.algorithm.negatives(state.done)
+                self._discriminate(place, metrics, settings.d_epochs, real, negatives)
         if state.policy is not None:
             _blend(state.policy, state.generator, settings.policy_delay)
         self.publish()
 
     def _discriminate(
-        self, path: philox.Path, metrics: StepMetrics, epochs: int, positives: Sequences
+        self, path: philox.Path, metrics: StepMetrics, epochs: int, positives: Sequences, spec: RolloutSpec
     ) -> None:
         """k epochs over the positives and as many fresh negatives; half of each minibatch is real."""
         state, half = self.state, max(1, self.config.batch_size // 2)
         with metrics.timed("time/negatives"):
-            wanted = Request(len(positives), positives.source)
-            fakes = self.pool.collect(NEGATIVES, wanted, (*path, "negatives")).sequences
+            wanted = Request(len(positives), positives.source, positives if spec.clamp else None)
+            fakes = self.pool.collect(spec, wanted, (*path, "negatives")).sequences
+            fakes = replace(fakes, source=positives.source)  # a latent z is the generator's own affair
+            metrics.saw("negatives", fakes.tokens)
         state.discriminator.train()
         state.generator.eval()
         with metrics.timed("time/d_update"):
@@ -178,14 +197,17 @@ class Trainer:
                 for number, (real, fake) in enumerate(pairs):
                     place = (*path, epoch, number)
                     with philox.global_random(place):
-                        loss = state.algorithm.discriminator_loss(
-                            state.generator,
-                            state.discriminator,
-                            fake,
-                            real,
-                            philox.generator((*place, "loss")),
+                        self.descend(
+                            "discriminator",
+                            self.discriminator_loss(fake, real, philox.generator((*place, "loss"))),
+                            metrics,
                         )
-                        self.descend("discriminator", loss, metrics)
+
+    def discriminator_loss(self, fake: Sequences, real: Sequences, rng: torch.Generator) -> Loss:
+        """Of one minibatch, with products as ``learning`` says."""
+        state = self.state
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.learning == "bf16"):
+            return state.algorithm.discriminator_loss(state.generator, state.discriminator, fake, real, rng)
 
     def descend(self, name: str, loss: Loss, metrics: StepMetrics) -> None:
         """One step of an optimiser; the gradient reaches the parameters that it owns and no others."""
@@ -207,6 +229,10 @@ class Trainer:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         metrics.add({f"loss/{network}": loss.value.detach(), f"{letter}/grad_norm": norm, **loss.metrics})
+
+    def _set_rate(self, optimizer: str, rate: float) -> None:
+        for group in self.state.optimizers[optimizer].param_groups:
+            group["lr"] = rate
 
     def _draw_real(self, path: philox.Path, count: int) -> Sequences:
         """So many real sequences, none twice; all of them in some order where there are no more."""
@@ -233,11 +259,15 @@ class Trainer:
         self._published = True
 
 
-def pretraining_rate(config: PretrainConfig, epoch: int) -> float:
-    """The generator's rate in an epoch of pretraining, from 0: constant, then half a cosine to zero."""
-    falling = config.generator_lr_decay * config.generator_epochs
-    done = (epoch - config.generator_epochs + falling) / falling if falling else 0.0
-    return config.generator_lr * (1 + math.cos(math.pi * max(0.0, done))) / 2
+def falling(rate: float, decay: float, total: int, number: int) -> float:
+    """A rate in the epoch or step with a number, from 0, of so many: constant, then half a cosine to zero.
+
+    Args:
+        decay: share of the whole, the last part, in which it falls.
+    """
+    last = decay * total
+    done = (number - total + last) / last if last else 0.0
+    return rate * (1 + math.cos(math.pi * max(0.0, done))) / 2
 
 
 def describe_rollouts(fake: Rollouts, credit: Tensor) -> Mapping[str, Tensor]:
@@ -261,35 +291,3 @@ def _blend(policy: torch.nn.Module, generator: torch.nn.Module, delay: float) ->
             old.mul_(delay).add_(new, alpha=1 - delay)
         for held, current in zip(policy.buffers(), generator.buffers(), strict=True):
             held.copy_(current)
-
-
-class StepMetrics:
-    """Means of what a unit of training reports, and sums of its times; read once, at the end."""
-
-    def __init__(self) -> None:
-        self._values: defaultdict[str, list[Tensor]] = defaultdict(list)
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-
-    def add(self, metrics: Mapping[str, Tensor]) -> None:
-        for name, value in metrics.items():
-            self._values[name].append(value)
-
-    def timed(self, name: str) -> _Timer:
-        return _Timer(name, self._seconds)
-
-    def means(self) -> dict[str, float]:
-        means = {
-            name: torch.stack(list(values)).float().mean().item() for name, values in self._values.items()
-        }
-        return means | dict(self._seconds)
-
-
-class _Timer:
-    def __init__(self, name: str, seconds: defaultdict[str, float]) -> None:
-        self._name, self._seconds = name, seconds
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._seconds[self._name] += time.perf_counter() - self._started

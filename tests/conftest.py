@@ -51,7 +51,8 @@ def runs_root(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Any]:
-    """One Ray cluster of 8 slots, started by the first test that asks for it and shared by all that do."""
+    """One Ray cluster of 8 slots, started by the first test that asks for it and shared by all that do, in
+    each process that runs tests."""
     from workers.cluster import start_cluster
     from workers.placement import Need
 

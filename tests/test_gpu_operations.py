@@ -75,10 +75,12 @@ def test_rollouts_never_wait_and_use_nothing_refused(
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_losses_use_nothing_refused(as_on_a_gpu: None, algorithm: Any) -> None:
-    method = algorithm(algorithm.Config())
+    config = algorithm.Config()
+    method = algorithm(config)
+    size = getattr(config, "samples", 1) * 6  # whole groups, where there are groups
     nets = networks(Alphabet(size=30, end=1, banned=(0,)))
-    fake = rollout(nets, RolloutSpec(completions=2), Block(0, 6), (1,))
-    real, rng = rollout(nets, RolloutSpec(), Block(0, 6), (2,)).sequences, torch.Generator()
+    fake = rollout(nets, RolloutSpec(completions=2), Block(0, size), (1,))
+    real, rng = rollout(nets, RolloutSpec(), Block(0, size), (2,)).sequences, torch.Generator()
     G, D = nets.generator, nets.discriminator
     losses = [lambda: method.pretrain_loss(G, real, 1, rng)]
     if "adversarial" in algorithm.stages:

@@ -35,6 +35,9 @@ class Limits:
     unit_tries: int = 6
     """How often a unit may be lost with its worker, with its result or with its weights."""
 
+    quarantine_after: int = 3
+    """A worker that fails so often in a row, without a result between, gets no more units and is ended."""
+
     min_workers: int = 1
     """Fewer alive for longer than ``patience_s``, or all others gone for good, ends the request."""
 
@@ -49,6 +52,7 @@ class Units:
         self._waiting = deque(range(len(blocks)))
         self._results: dict[int, Result] = {}
         self._raised: dict[int, list[int]] = {}  # workers that it raised on
+        self._avoided: dict[int, set[int]] = {}  # workers that failed with it, in any way
         self._hung: Counter[int] = Counter()
         self._lost: Counter[int] = Counter()
 
@@ -62,9 +66,9 @@ class Units:
         return [self._results[unit] for unit in range(len(self.blocks))]
 
     def take(self, worker: int, alive: Collection[int]) -> int | None:
-        """The first unit that waits and may go to this worker: not where it raised, while others live."""
+        """The first unit that waits and may go to this worker: not where it failed, while others live."""
         for unit in self._waiting:
-            tried = self._raised.get(unit, [])
+            tried = self._avoided.get(unit, ())
             if worker not in tried or all(other in tried for other in alive):
                 self._waiting.remove(unit)
                 return unit
@@ -78,12 +82,13 @@ class Units:
         self.retries += 1
         self._waiting.appendleft(unit)
 
-    def lost(self, unit: int, reason: str) -> None:
+    def lost(self, unit: int, worker: int, reason: str) -> None:
         """A unit whose worker, result or weights were lost while it was at work.
 
         Raises:
             UnitLost: when that happens too often to be chance.
         """
+        self._avoided.setdefault(unit, set()).add(worker)
         self._lost[unit] += 1
         if self._lost[unit] >= self._limits.unit_tries:
             raise UnitLost(
@@ -117,6 +122,7 @@ class Units:
         """
         tried = self._raised.setdefault(unit, [])
         tried.append(worker)
+        self._avoided.setdefault(unit, set()).add(worker)
         if len(tried) >= self._limits.data_tries:
             raise UnitFailed(
                 f"{self.name(unit)} raised an exception {len(tried)} times, on workers "

@@ -31,6 +31,7 @@ def sample(
     temperature: float = 1.0,
     size: int = 0,
     compact: bool | None = None,
+    per_latent: int = 1,
 ) -> tuple[Sequences, Tensor]:
     """Sequences with the given numbers, and the log-probability of their tokens.
 
@@ -42,6 +43,7 @@ def sample(
         size: rows in one call of the generator; 0: few, as suits a unit that is completed.
         compact: whether sequences leave when they have ended. That needs a look at their tokens, which stops
             a GPU's queue: there they stay and draw nothing but padding. None: as suits the device.
+        per_latent: sequences with neighbouring numbers that share a latent that is drawn here.
 
     Returns:
         B sequences, and [B, T] log-probabilities under the tempered policy; 0 on padding.
@@ -49,7 +51,8 @@ def sample(
     alphabet, T, B = G.alphabet, G.length, len(numbers)
     size = size or sampled(alphabet.size, numbers.device)
     if source is None and G.latent:
-        latent = [normal((*path, "latent"), numbers[rows], G.latent) for rows in pieces(numbers, size)]
+        of = numbers // per_latent
+        latent = [normal((*path, "latent"), of[rows], G.latent) for rows in pieces(numbers, size)]
         source = Source(vector=torch.cat(latent)[:B])
     tokens = torch.full((B, T), alphabet.pad, dtype=torch.int64, device=numbers.device)
     log_prob = torch.zeros(B, T, device=numbers.device)

@@ -38,7 +38,7 @@ class Ledger:
             workers: how many there are, alive or not.
         """
         self.total = workers
-        self.alive = 0
+        self.alive = self.gone = self.quarantined = 0
         self.units = self.retries = self.dropped = self.mismatches = self.deaths = self.restarts = 0
         self._versions: dict[str, int] = {}
         self._most_alive = 0
@@ -104,6 +104,8 @@ class Ledger:
             "weights/published_bytes": self._bytes,
             "fault/workers_alive": self.alive,
             "fault/workers_total": self.total,
+            "fault/workers_gone": self.gone,
+            "fault/quarantined_total": self.quarantined,
             "fault/worker_deaths_total": self.deaths,
             "fault/worker_restarts_total": self.restarts,
             "time/rollout_wait": self._wall,

@@ -42,6 +42,7 @@ class Member:
         ping_at: when it may be asked.
         process: its node and process, once known.
         losses: how often it was lost; ``last`` says how, the last time.
+        failures: of the worker, not of the data, in a row: since its last result.
     """
 
     number: int
@@ -54,6 +55,7 @@ class Member:
     ping_at: float = 0.0
     process: tuple[str, int] | None = None
     losses: int = 0
+    failures: int = 0
     last: str = "has not answered yet"
 
 
@@ -120,6 +122,7 @@ class Members:
         """A worker did not answer whether it lives; if it is gone, it is never asked again."""
         member.ping, member.ping_at = None, time.monotonic() + PING_S
         member.gone, member.last = gone, reason
+        self._count_gone()
         if gone and not member.losses:
             self._count_loss(member)
 
@@ -134,11 +137,27 @@ class Members:
     def lost(self, member: Member, reason: str) -> list[tuple[Any, Call]]:
         """A worker is dead, silent or killed: its calls, which nobody else has now."""
         member.ready, member.last, member.ping_at = False, reason, time.monotonic()
+        member.failures += 1
         self._count_loss(member)
         self._ledger.set_alive(len(self.ready()))
         calls = list(member.calls.items())
         member.calls.clear()
         return calls
+
+    def unreliable(self) -> list[Member]:
+        """Those that have failed too often in a row."""
+        return [m for m in self._all if not m.gone and m.failures >= self._limits.quarantine_after]
+
+    def quarantine(self, member: Member) -> None:
+        """It is ended, and never asked again."""
+        member.ready, member.gone = False, True
+        member.last = f"failed {member.failures} times in a row, last: {member.last}"
+        self._ledger.quarantined += 1
+        self._count_gone()
+
+    def gone(self) -> list[int]:
+        """Numbers of those that will never answer again."""
+        return [member.number for member in self._all if member.gone]
 
     def hanging(self) -> list[tuple[Member, float]]:
         """Those that hold a unit for too long, and for how many seconds."""
@@ -171,6 +190,10 @@ class Members:
                 "Look at the nodes' memory and logs, and resume with a higher rollout.worker_restarts "
                 "or a longer cluster.patience_s if they were only short"
             )
+
+    def _count_gone(self) -> None:
+        self._ledger.gone = len(self.gone())
+        self._ledger.set_alive(len(self.ready()))
 
     def _count_loss(self, member: Member) -> None:
         member.losses += 1

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 
@@ -92,6 +92,19 @@ class Pool(Protocol):
 
     def close(self) -> None:
         """Ends whatever runs."""
+        ...
+
+
+@runtime_checkable
+class Staffed(Protocol):
+    """A pool whose workers come and go."""
+
+    def gone(self) -> list[int]:
+        """Places, in the order in which they were given, of workers that will never answer again."""
+        ...
+
+    def add(self, worker: Any) -> None:
+        """One worker more, between two requests."""
         ...
 
 

@@ -20,18 +20,14 @@ from algorithms.bleu import References
 from algorithms.models.base import Discriminator, Generator
 from algorithms.types import Rollouts, RolloutSpec
 from workers.dispatch import Limits, Units
-from workers.failures import PoolLost, WeightsLost, brief
+from workers.failures import PoolLost, brief
 from workers.ledger import Ledger
 from workers.members import PING_S, Call, Member, Members
-from workers.messages import Description, Failed, Result, Task, Wanted
+from workers.messages import Description, Task, Wanted
 from workers.philox import Path
 from workers.pool import Request, blocks, merge
-from workers.rollout import Networks
 from workers.settlement import Settlement
-from workers.store import Parcels, Store
-from workers.worker import RolloutWorker
-
-__all__ = ["Limits", "RayPool", "RayRolloutWorker"]
+from workers.store import Store
 
 Handle: TypeAlias = Any
 """A Ray actor of ``RayRolloutWorker``."""
@@ -47,36 +43,6 @@ ADVICE: dict[type[Exception], str] = {
     exceptions.OutOfDiskError: "Make room on the disk that Ray moves objects to",
 }
 OTHER_ADVICE = "Look at this machine's memory and at Ray's logs"
-
-
-class RayRolloutWorker(RolloutWorker):
-    """The actor: a rollout worker that fetches by reference what a task wants and it lacks."""
-
-    def __init__(self, networks: Networks, memory: int, table_bytes: int = 0) -> None:
-        # at run time, since that module makes actors of this class
-        from workers.cluster import assigned_device
-
-        super().__init__(networks, memory, assigned_device(), table_bytes)
-        self.node = ray.get_runtime_context().get_node_id()
-
-    def fetch_and_run(self, task: Task, parcels: Parcels, fetch_s: float) -> Result | Failed:
-        """One unit, weights first; exceptions are data.
-
-        Args:
-            fetch_s: seconds that fetching may take.
-        """
-        try:
-            if missing := self.missing(task.wanted):
-                started = time.perf_counter()
-                fetched = ray.get([parcels[name][0] for name in missing], timeout=fetch_s)
-                self.spent_fetching(time.perf_counter() - started)
-                for name, content in zip(missing, fetched, strict=True):
-                    self.take(name, content, task.wanted)
-        except (exceptions.ObjectLostError, exceptions.GetTimeoutError) as error:
-            return self.failed(WeightsLost(f"weights were not to be had within {fetch_s:g} s: {error}"))
-        except Exception as error:
-            return self.failed(error)
-        return self.attempt(task)
 
 
 class RayPool:
@@ -132,6 +98,10 @@ class RayPool:
         with _served("a worker was added"):
             self._members.add(worker)
             self._ping()
+
+    def gone(self) -> list[int]:
+        """Places, in the order in which they were given, of workers that will never answer again."""
+        return self._members.gone()
 
     def greet(self) -> None:
         """Waits until every worker has answered once or is gone for good, at most for the patience.
@@ -267,6 +237,12 @@ class RayPool:
         for member, held in self._members.hanging():
             ray.kill(member.handle, no_restart=False)
             self._lose(member, settlement, f"held a unit for {held:.0f} s and was killed", held)
+        for member in self._members.unreliable():
+            ray.kill(member.handle, no_restart=True)
+            if member.calls:
+                self._lose(member, settlement, "was put in quarantine")
+            self._callers.pop(member.ping, None)
+            self._members.quarantine(member)
         self._ping()
         self._members.check()
 

@@ -79,10 +79,18 @@ def rollout(
     """
     device = next(networks.generator.parameters()).device
     numbers = torch.arange(block.first, block.first + block.count, device=device)
-    N, G = spec.completions, networks.generator
+    N, G = spec.completions, networks.policy if spec.delayed else networks.generator
     size = 0 if N else completed(device)  # units that are only sampled have many sequences
     sequences, log_prob = sample(
-        G, numbers, path, block.source, block.real, spec.clamp, temperature=temperature, size=size
+        G,
+        numbers,
+        path,
+        block.source,
+        block.real,
+        spec.clamp,
+        temperature=temperature,
+        size=size,
+        per_latent=spec.samples,
     )
     T = sequences.tokens.shape[1]
     if scorer is None:

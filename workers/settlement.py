@@ -38,7 +38,8 @@ class Settlement:
 
     def assignments(self) -> Iterator[tuple[Member, int]]:
         """Waiting units for workers with room, one each before anyone gets a second; give each at once."""
-        ready = self._members.ready()
+        # one that has failed too often is ended at the next look at all of them; it gets nothing before
+        ready = [m for m in self._members.ready() if m.failures < self._limits.quarantine_after]
         alive = [member.number for member in ready]
         for depth in range(self._limits.in_flight):
             for member in ready:
@@ -61,9 +62,13 @@ class Settlement:
             self._members.known.add(answer.device_class)
             self._ledger.unit(answer.compute_s, answer.load_s, answer.used.tags())
             self.units.done(call.unit, answer)
+            member.failures = 0
         elif isinstance(answer, Result):
+            member.failures += 1
             self._ledger.dropped += 1
-            self.units.lost(call.unit, f"its result was made with {answer.used}, wanted was {self.wanted}")
+            self.units.lost(
+                call.unit, member.number, f"its result was made with {answer.used}, wanted was {self.wanted}"
+            )
         elif isinstance(answer, Failed) and isinstance(answer.error, WrongWeights):
             self._ledger.mismatches += 1
             raise answer.error
@@ -73,7 +78,7 @@ class Settlement:
         elif isinstance(answer, Failed):
             self.raised(member, call, answer.text)
         else:
-            self.units.lost(call.unit, brief(answer))
+            self.units.lost(call.unit, member.number, brief(answer))
 
     def raised(self, member: Member, call: Call, text: str) -> None:
         """An exception that a worker raised.
@@ -102,7 +107,7 @@ class Settlement:
             elif held is not None:
                 self.units.hung(call.unit, held)
             else:
-                self.units.lost(call.unit, reason)
+                self.units.lost(call.unit, member.number, reason)
         return [ref for ref, _ in calls]
 
     def _put_again(self, call: Call, error: WeightsLost) -> None:

@@ -155,7 +155,10 @@ class Discriminator(nn.Module):
 
     @abstractmethod
     def logits(self, tokens: Tensor, source: Source | None = None) -> Tensor:
-        """[B, T] int64 tokens, or relaxed [B, T, V] where the model says so -> [B]."""
+        """[B, T] int64 tokens, or relaxed [B, T, V] where the model says so -> [B].
+
+        Of the parameters' own type, under ``torch.autocast`` too.
+        """
 
     def judge(self, real: Sequences, fake: Sequences) -> tuple[Tensor, Tensor]:
         """Logits of real and generated sequences in one pass: [B_real], [B_fake]."""

@@ -13,15 +13,14 @@ from math import log
 from typing import Literal, Self
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from algorithms.config import Frozen
 from algorithms.models.base import Generator
-from algorithms.models.linear_log_prob import EXPONENTS, linear_log_prob
+from algorithms.models.linear_log_prob import EXPONENTS
 from algorithms.models.lstm_layer import lstm_layer
-from algorithms.models.products import FEWEST, product
+from algorithms.models.products import FEWEST
+from algorithms.models.recurrent import RecurrentConfig, RecurrentGenerator
 from algorithms.types import Alphabet, Source
 
 
@@ -47,29 +46,17 @@ class LSTMState:
         return 2 * self.h.shape[1] * self.h.element_size()
 
 
-class LSTMGenerator(Generator):
-    """Embedding, one LSTM layer, linear softmax. Unconditional."""
+class LSTMGenerator(RecurrentGenerator):
+    """One LSTM layer."""
 
-    class Config(Frozen):
+    class Config(RecurrentConfig):
         name: Literal["lstm"] = "lstm"
-
-        embedding: int = Field(32, ge=1, le=65_536)
-        """Width of the token embedding."""
-
-        hidden: int = Field(32, ge=1, le=65_536)
-        """H, width of the recurrent state."""
-
-        init_std: float = Field(0.1, gt=0, le=10)
-        """Every parameter starts as N(0, init_std)."""
 
         def build(self, alphabet: Alphabet, length: int) -> LSTMGenerator:
             return LSTMGenerator(self, alphabet, length)
 
-    banned: Tensor
-
     def __init__(self, config: Config, alphabet: Alphabet, length: int) -> None:
         super().__init__()
-        self.alphabet, self.length = alphabet, length
         V, H = alphabet.size, config.hidden
         self.embedding = nn.Parameter(torch.empty(V, config.embedding))
         self.input = nn.Parameter(torch.empty(config.embedding, 4 * H))  # gates in the order i, f, g, o
@@ -77,19 +64,7 @@ class LSTMGenerator(Generator):
         self.bias = nn.Parameter(torch.empty(4 * H))
         self.output = nn.Parameter(torch.empty(H, V))
         self.output_bias = nn.Parameter(torch.empty(V))
-        self.register_buffer("banned", torch.zeros(V, dtype=torch.bool))
-        self.banned[list(alphabet.banned)] = True
-        for parameter in self.parameters():
-            nn.init.normal_(parameter, std=config.init_std)
-
-    def log_prob(self, tokens: Tensor, source: Source | None = None) -> Tensor:
-        B, T = tokens.shape
-        h, _ = self._unroll(self._inputs(tokens))
-        banned = self.banned if self.alphabet.banned else None
-        picked = linear_log_prob(
-            h.reshape(B * T, -1), self.output, self.output_bias, tokens.flatten(), banned
-        )
-        return picked.view(B, T).masked_fill(~self.alphabet.mask(tokens), 0.0)
+        self.settle(alphabet, length, config.init_std)
 
     def start(self, rows: int, source: Source | None = None) -> LSTMState:
         zeros = self.bias.new_zeros(rows, self.recurrent.shape[0])
@@ -97,32 +72,27 @@ class LSTMGenerator(Generator):
 
     def step(self, state: LSTMState, tokens: Tensor) -> tuple[Tensor, LSTMState]:  # type: ignore[override]
         state = self.read(state, tokens)
-        return self._logits(state.h), state
+        return self.logits(state.h), state
 
     def read(self, state: LSTMState, tokens: Tensor) -> LSTMState:
         """The state after one more token."""
-        gates = torch.addmm(self.bias, self._embed(tokens), self.input)
+        gates = torch.addmm(self.bias, self.embed(tokens), self.input)
         return LSTMState(*self._cell(gates, state.h, state.c))
 
     def prefix_states(self, tokens: Tensor, source: Source | None = None) -> list[LSTMState]:  # type: ignore[override]
-        h, c = self._unroll(self._inputs(tokens))
+        h, c = self._unroll(tokens)
         return [LSTMState(h[:, t], c[:, t]) for t in range(tokens.shape[1])]
 
     def sampler(self) -> LSTMSampler:
         return LSTMSampler(self)
 
-    def _inputs(self, tokens: Tensor) -> Tensor:
-        """The tokens as they are fed: shifted right, the start symbol first."""
-        start = torch.full_like(tokens[:, :1], self.alphabet.start)
-        return torch.cat([start, tokens[:, :-1]], 1)  # [B, T]
+    def outputs(self, tokens: Tensor) -> Tensor:
+        return self._unroll(tokens)[0]
 
-    def _embed(self, tokens: Tensor) -> Tensor:
-        # not by indexing: its backward pass adds in parallel, in an order that differs from run to run
-        return nn.functional.embedding(tokens, self.embedding)  # [R, E]
-
-    def _unroll(self, fed: Tensor) -> tuple[Tensor, Tensor]:
-        B, T = fed.shape
-        gates = torch.addmm(self.bias, self._embed(fed.t().flatten()), self.input).view(T, B, -1)
+    def _unroll(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        B, T = tokens.shape
+        fed = self.shifted(tokens).t().flatten()
+        gates = torch.addmm(self.bias, self.embed(fed), self.input).view(T, B, -1)
         h, c = lstm_layer(gates, self.recurrent)
         return h.transpose(0, 1), c.transpose(0, 1)  # [B, T, H] each
 
@@ -130,10 +100,6 @@ class LSTMGenerator(Generator):
         i, f, g, o = torch.addmm(gates, h, self.recurrent).chunk(4, 1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
-
-    def _logits(self, h: Tensor) -> Tensor:
-        logits = product(h, self.output, self.output_bias)
-        return logits.masked_fill(self.banned, -torch.inf) if self.alphabet.banned else logits
 
 
 class LSTMSampler(Generator):

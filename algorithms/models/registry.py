@@ -6,9 +6,15 @@ from typing import Annotated
 
 from pydantic import Field
 
+from algorithms.models.bi_rnn import BiRNN
+from algorithms.models.gru import GRUGenerator
 from algorithms.models.lstm import LSTMGenerator
+from algorithms.models.residual_conv import ResidualConvDiscriminator, ResidualConvGenerator
 from algorithms.models.text_cnn import TextCNN
 
-# A union of one needs no discriminator; with the second member add Field(discriminator="name").
-GeneratorConfig = Annotated[LSTMGenerator.Config, Field()]
-DiscriminatorConfig = Annotated[TextCNN.Config, Field()]
+GeneratorConfig = Annotated[
+    LSTMGenerator.Config | GRUGenerator.Config | ResidualConvGenerator.Config, Field(discriminator="name")
+]
+DiscriminatorConfig = Annotated[
+    TextCNN.Config | BiRNN.Config | ResidualConvDiscriminator.Config, Field(discriminator="name")
+]

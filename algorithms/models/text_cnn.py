@@ -92,7 +92,8 @@ class TextCNN(Discriminator):
         tau = torch.sigmoid(product(c, self.gate.weight.t(), self.gate.bias))
         transformed = product(c, self.transform.weight.t(), self.transform.bias)
         h = tau * torch.relu(transformed) + (1 - tau) * c
-        return self.output(self.dropout(h)).squeeze(1)  # [B]
+        with torch.autocast(h.device.type, enabled=False):  # a rounded logit would hide what a gradient needs
+            return self.output(self.dropout(h)).squeeze(1)  # [B]
 
     def filters(self) -> list[nn.Conv1d]:
         """The convolutions, in the order of their features."""

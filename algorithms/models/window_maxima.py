@@ -7,6 +7,9 @@ which automatic differentiation would write, all but one of T - w + 1 terms are 
 gradient of a kernel is a weighted sum of the windows that won, one lookup for each (b, f), and the gradient
 of x is added place by place into one buffer, without a copy of the windows. The gradient can be
 differentiated again (where the winner is held fixed, as everywhere).
+
+Under ``torch.autocast`` the products take rounded factors, those of the backward pass as well; maxima, sums
+and gradients are of x's own type.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ def window_maxima(x: Tensor, kernels: Sequence[Tensor], starts: Tensor | None = 
         if starts is not None:
             responses = responses.masked_fill(~starts[:, None, : responses.shape[2]], -torch.inf)
         found.append(responses.amax(2))
-    return torch.cat(found, 1)
+    return torch.cat(found, 1).to(x.dtype)
 
 
 def _on_cpu(x: Tensor) -> bool:
@@ -64,6 +67,7 @@ class _Maxima(torch.autograd.Function):
         x, kernel, _ = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(x, kernel, output[1])
+        ctx.factors = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
     @staticmethod
     def backward(ctx: Any, dc: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
@@ -80,10 +84,15 @@ class _Maxima(torch.autograd.Function):
             dkernel = dkernel.view(F, w, E).transpose(1, 2)
         if ctx.needs_input_grad[0]:
             # by place, then by row: what one place of the windows adds to is one block of memory
+            dc, kernel = dc.to(ctx.factors), kernel.to(ctx.factors)
             dresponses = dc.new_zeros(W, B, F).scatter(0, winner[None], dc[None]).view(W * B, F)
             by_place = x.new_zeros(T, B, E)
             for o in range(w):
-                by_place[o : o + W].view(W * B, E).addmm_(dresponses, kernel[:, :, o])
+                block = by_place[o : o + W].view(W * B, E)
+                if ctx.factors == x.dtype:
+                    block.addmm_(dresponses, kernel[:, :, o])
+                else:
+                    block.add_(torch.mm(dresponses, kernel[:, :, o]))
             dx = by_place.transpose(0, 1)
         return dx, dkernel, None
 

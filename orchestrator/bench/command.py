@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from orchestrator.bench.names import chosen
 from orchestrator.errors import UserError
+from orchestrator.printing import print_json
 
 Only = Annotated[
     list[str] | None,
@@ -55,7 +55,8 @@ def bench(
     from orchestrator.bench.phases import measure
     from orchestrator.bench.scaling import compare_pools, simulate_workers
     from orchestrator.bench.work import Work, reference
-    from orchestrator.processes import device_here, explained
+    from orchestrator.needs import device_here
+    from orchestrator.processes import explained
 
     config = reference(quick)
     with explained():
@@ -75,7 +76,7 @@ def bench(
     described = {**machine.as_dict(), "busy_elsewhere": others.cores()}
     if json_output:
         document = {"machine": described, "rows": [row.as_dict() for row in rows], **found}
-        typer.echo(json.dumps(document, indent=1))
+        print_json(document)
         return
     _show(described, [row.as_dict() for row in rows], found)
 

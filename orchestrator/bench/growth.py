@@ -18,7 +18,8 @@ from orchestrator.bench.scaling import sleep_through
 from orchestrator.bench.timing import repeated
 from orchestrator.bench.work import Work, reference
 from orchestrator.figures import new_figure, save_figure
-from orchestrator.processes import device_here, explained
+from orchestrator.needs import device_here
+from orchestrator.processes import explained
 from workers.cluster import start_cluster
 
 KEYS: Final = {

@@ -10,7 +10,8 @@ from orchestrator.errors import UserError
 
 NAMES: Final = (
     "credits_fp32", "credits_bf16", "completions", "scoring", "generator_step", "discriminator_step",
-    "mle_step", "sample_negatives", "weights_publish", "weights_load", "checkpoint",
+    "discriminator_step_bf16", "mle_step", "sample_negatives", "weights_publish", "weights_load",
+    "checkpoint",
 )  # fmt: skip
 """All phases, in the order of the table."""
 

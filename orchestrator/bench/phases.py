@@ -86,6 +86,7 @@ class _Measurement:
             "scoring": self._scoring,
             "generator_step": self._generator_step,
             "discriminator_step": self._discriminator_step,
+            "discriminator_step_bf16": self._discriminator_step_bf16,
             "mle_step": self._mle_step,
             "sample_negatives": self._sample_negatives,
             "weights_publish": self._weights_publish,
@@ -111,9 +112,7 @@ class _Measurement:
     def _credits_bf16(self) -> Row:
         spec, machine = dataclasses.replace(self._work.spec, precision="bf16"), self._machine
         if not machine.has_fast_bf16:
-            slow, fast = machine.bf16.flops_per_s / 1e9, machine.fp32.flops_per_s / 1e9
-            rates = f"products in bfloat16 at {slow:.3g} GFLOP/s, in float32 at {fast:.3g}"
-            return Row("credits_bf16", note=f"not measured: nothing is to be gained here, {rates}")
+            return self._no_bf16("credits_bf16")
         work = self._work
         times = repeated(lambda: work.collect(spec), work.device, work.learn_and_publish)
         load = dataclasses.replace(self._credit_load(), in_bf16=flops.scoring(work.sizes))
@@ -160,6 +159,16 @@ class _Measurement:
             "discriminator_step", work.discriminator_step, load, self._baseline.discriminator_step()
         )
 
+    def _discriminator_step_bf16(self) -> Row:
+        name, work = "discriminator_step_bf16", self._work
+        if not self._machine.has_fast_bf16:
+            return self._no_bf16(name)
+        operations = flops.discriminator_step(work.sizes)
+        load = Load(operations, in_bf16=operations, sequences=2 * max(1, work.sizes.B // 2))
+        work.fake()
+        row = self._compared(name, work.rounded_discriminator_step, load, self._baseline.discriminator_step())
+        return dataclasses.replace(row, note="weights, sums and Adam in float32; the baseline in float32")
+
     def _mle_step(self) -> Row:
         return self._compared(
             "mle_step", self._work.mle_step, self._trained_tokens(), self._baseline.likelihood_step()
@@ -194,6 +203,11 @@ class _Measurement:
             row = self._timed("checkpoint", lambda: work.save(Path(folder)))
         size = sum(tensor.nbytes for tensor in work.state.tensors().values())
         return dataclasses.replace(row, note=f"{size / 2**20:.0f} MiB, synced, in a temporary folder")
+
+    def _no_bf16(self, name: str) -> Row:
+        slow, fast = (rate.flops_per_s / 1e9 for rate in (self._machine.bf16, self._machine.fp32))
+        rates = f"products in bfloat16 at {slow:.3g} GFLOP/s, in float32 at {fast:.3g}"
+        return Row(name, note=f"not measured: nothing is to be gained here, {rates}")
 
     def _timed(self, name: str, action: Action, load: Load | None = None, prepare: Action = nothing) -> Row:
         """The row of something that this thread does."""

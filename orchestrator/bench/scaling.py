@@ -15,13 +15,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from orchestrator.actors import rollout_workers
 from orchestrator.bench.sleepers import Bed, Dormitory, Sleep, Sleeper
 from orchestrator.bench.timing import seconds
 from orchestrator.bench.work import Work
 from orchestrator.config import RunConfig
 from orchestrator.data import shape
 from orchestrator.open_pool import open_pool
-from orchestrator.processes import explained, rollout_workers
+from orchestrator.processes import explained
 from orchestrator.state import TrainState
 from workers.cluster import Cluster, start_cluster
 from workers.placement import Need

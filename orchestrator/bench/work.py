@@ -23,7 +23,8 @@ from orchestrator.data import load_data
 from orchestrator.open_pool import open_pool
 from orchestrator.recipe import load
 from orchestrator.state import TrainState
-from orchestrator.trainer import NEGATIVES, StepMetrics, Trainer
+from orchestrator.step_metrics import StepMetrics
+from orchestrator.trainer import NEGATIVES, Trainer
 from workers import philox, weights
 from workers.pool import InProcessPool, Pool, Request
 from workers.process import settle
@@ -134,12 +135,15 @@ class Work:
         fake, real = self.fake().sequences.select(slice(0, half)), self.real(half)
         state.discriminator.train()
         state.generator.eval()
-        self._step(
-            "discriminator",
-            lambda rng: state.algorithm.discriminator_loss(
-                state.generator, state.discriminator, fake, real, rng
-            ),
-        )
+        self._step("discriminator", lambda rng: self.trainer.discriminator_loss(fake, real, rng))
+
+    def rounded_discriminator_step(self) -> None:
+        """The same with products of bfloat16."""
+        self.trainer.learning = "bf16"
+        try:
+            self.discriminator_step()
+        finally:
+            self.trainer.learning = "fp32"
 
     def mle_step(self) -> None:
         """A step of maximum likelihood."""

@@ -14,24 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algorithms.bleu import (
-    BLEU_SIGNATURE,
-    SELF_BLEU_SIGNATURE,
     References,
     count_words,
     self_bleu,
+    self_bleus,
     sentence_bleu,
+    sentence_bleus,
 )
 from algorithms.types import Sequences
+from toys.sentences import sentences
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 SENTENCES = st.lists(st.lists(st.integers(0, 3), max_size=8), min_size=2, max_size=7)
-
-
-def batch(rows: list[list[int]], pad: int = 0) -> Sequences:
-    tokens = torch.full((len(rows), max([len(row) for row in rows] + [1])), pad)
-    for b, row in enumerate(rows):
-        tokens[b, : len(row)] = torch.tensor(row, dtype=torch.int64)
-    return Sequences(tokens, torch.tensor([len(row) for row in rows], dtype=torch.int64))
 
 
 def plain_bleu(h: list[int], references: list[list[int]], n: int, smoothing: float = 0.1) -> float:
@@ -52,8 +46,8 @@ def plain_bleu(h: list[int], references: list[list[int]], n: int, smoothing: flo
 
 def test_by_hand() -> None:
     # h = a b a: unigrams 3 of 3 (a twice in the first reference), bigrams (a b) but not (b a)
-    references = References(batch([[1, 1, 2], [1, 2, 3, 3]]))
-    h = batch([[1, 2, 1]])
+    references = References(sentences([[1, 1, 2], [1, 2, 3, 3]]))
+    h = sentences([[1, 2, 1]])
     assert sentence_bleu(h, references, 1).item() == pytest.approx(1.0)
     assert sentence_bleu(h, references, 2).item() == pytest.approx(math.sqrt(1 / 2))
     assert sentence_bleu(h, references, 3).item() == pytest.approx((1 * 1 / 2 * 0.1 / 1) ** (1 / 3))
@@ -63,104 +57,104 @@ def test_by_hand() -> None:
 
 def test_counts_are_clipped_at_the_largest_count_in_one_reference() -> None:
     # a stands twice in one reference and once in another: 2, not 3, of the four are matched
-    references = References(batch([[1, 1, 2, 3], [1, 2, 2, 3]]))
-    assert sentence_bleu(batch([[1, 1, 1, 1]]), references, 1).item() == pytest.approx(2 / 4)
+    references = References(sentences([[1, 1, 2, 3], [1, 2, 2, 3]]))
+    assert sentence_bleu(sentences([[1, 1, 1, 1]]), references, 1).item() == pytest.approx(2 / 4)
 
 
 def test_brevity_penalty_takes_the_closest_length_and_the_shorter_of_two() -> None:
-    references = References(batch([[1] * 2, [1] * 4, [1] * 9]))
-    got = sentence_bleu(batch([[1], [1] * 3, [1] * 5, [1] * 6, [1] * 7, [1] * 12]), references, 1)
+    references = References(sentences([[1] * 2, [1] * 4, [1] * 9]))
+    got = sentence_bleu(sentences([[1], [1] * 3, [1] * 5, [1] * 6, [1] * 7, [1] * 12]), references, 1)
     # 1 -> 2; 3 is between 2 and 4 -> 2; 5 -> 4; 6 -> 4; 7 -> 9; 12 -> 9, where 9 of 12 are matched
     assert got.tolist() == pytest.approx([math.exp(1 - 2), 1, 1, 1, math.exp(1 - 9 / 7), 9 / 12])
 
 
 def test_bleu_is_cumulative_and_not_the_precision_of_one_order() -> None:
     # trap: weights (0, 1) instead of (1/2, 1/2) would give p2 = 1/3
-    references = References(batch([[1, 2, 5, 6], [3, 7, 7, 4]]))
-    h = batch([[1, 2, 3, 4]])
+    references = References(sentences([[1, 2, 5, 6], [3, 7, 7, 4]]))
+    h = sentences([[1, 2, 3, 4]])
     assert sentence_bleu(h, references, 2).item() == pytest.approx(math.sqrt(1 * 1 / 3))
 
 
 def test_self_bleu_never_compares_a_sentence_with_itself() -> None:
     # trap: with itself among the references every sentence would have 1
-    assert self_bleu(batch([[1, 2], [3, 4], [5, 6]]), 2).tolist() == [0, 0, 0]
+    assert self_bleu(sentences([[1, 2], [3, 4], [5, 6]]), 2).tolist() == [0, 0, 0]
     # a b c against a b d: p1 = 2/3, p2 = 1/2; the third has no word in common
-    got = self_bleu(batch([[1, 2, 3], [1, 2, 4], [5, 6, 7]]), 2)
+    got = self_bleu(sentences([[1, 2, 3], [1, 2, 4], [5, 6, 7]]), 2)
     assert got.tolist() == pytest.approx([math.sqrt(2 / 3 * 1 / 2)] * 2 + [0])
 
 
 def test_self_bleu_counts_equal_sentences_elsewhere() -> None:
-    assert self_bleu(batch([[1, 2, 3], [4, 5, 6], [1, 2, 3]]), 3).tolist() == pytest.approx([1, 0, 1])
+    assert self_bleu(sentences([[1, 2, 3], [4, 5, 6], [1, 2, 3]]), 3).tolist() == pytest.approx([1, 0, 1])
 
 
 def test_self_bleu_leaves_out_its_own_length_too() -> None:
     # 1 1 1 1 against 1 1: p1 = 2/4; for 1 1 its own length 2 is left out, 4 remains
-    got = self_bleu(batch([[1, 1, 1, 1], [1, 1]]), 1)
+    got = self_bleu(sentences([[1, 1, 1, 1], [1, 1]]), 1)
     assert got.tolist() == pytest.approx([0.5, math.exp(1 - 4 / 2)])
 
 
 def test_every_reference_counts_in_every_call() -> None:
     # traps: references kept from an earlier call, and only the first 500 of them
-    many = References(batch([[1, 2]] * 700 + [[8, 9]]))
-    few = References(batch([[1, 2]] * 700))
-    h = batch([[8, 9]])
+    many = References(sentences([[1, 2]] * 700 + [[8, 9]]))
+    few = References(sentences([[1, 2]] * 700))
+    h = sentences([[8, 9]])
     assert [sentence_bleu(h, one, 2).item() for one in (many, few, many)] == [1, 0, 1]
     assert (len(many), len(few)) == (701, 700)
 
 
 def test_the_end_symbol_is_no_word() -> None:
     end = 9
-    references = References(batch([[1, 2, 9], [3, 4, 5, 9]]), end=end)
+    references = References(sentences([[1, 2, 9], [3, 4, 5, 9]]), end=end)
     # ended, and cut at full length without an end symbol; the lone end symbol is an empty sentence
-    rows = batch([[1, 2, 9], [3, 4, 5], [9], [1, 4, 9]])
+    rows = sentences([[1, 2, 9], [3, 4, 5], [9], [1, 4, 9]])
     assert count_words(rows, end).tolist() == [2, 3, 0, 2]
     want = [plain_bleu(h, [[1, 2], [3, 4, 5]], 2) if h else 0 for h in ([1, 2], [3, 4, 5], [], [1, 4])]
     assert sentence_bleu(rows, references, 2).tolist() == pytest.approx(want)
-    assert self_bleu(batch([[1, 9], [2, 9]]), 1, end=end).tolist() == [0, 0]
+    assert self_bleu(sentences([[1, 9], [2, 9]]), 1, end=end).tolist() == [0, 0]
 
 
 def test_padding_is_not_looked_at() -> None:
     rows, real = [[1, 2, 1], [2], []], [[1, 2], [2, 2, 1, 1]]
-    one = sentence_bleu(batch(rows, pad=1), References(batch(real, pad=2)), 2)
-    other = sentence_bleu(batch(rows, pad=7), References(batch(real, pad=7)), 2)
+    one = sentence_bleu(sentences(rows, pad=1), References(sentences(real, pad=2)), 2)
+    other = sentence_bleu(sentences(rows, pad=7), References(sentences(real, pad=7)), 2)
     assert one.equal(other)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_short_sentences(n: int) -> None:
-    references = References(batch([[1, 2, 3], [4]]))
-    empty, known, unknown = sentence_bleu(batch([[], [4], [5]]), references, n).tolist()
+    references = References(sentences([[1, 2, 3], [4]]))
+    empty, known, unknown = sentence_bleu(sentences([[], [4], [5]]), references, n).tolist()
     assert (empty, unknown) == (0, 0)
     assert known == pytest.approx(0.1 ** ((n - 1) / n))
 
 
 def test_no_hypotheses_and_references_without_words() -> None:
-    assert sentence_bleu(batch([]), References(batch([[1]])), 2).shape == (0,)
-    assert sentence_bleu(batch([[1], []]), References(batch([[], []])), 2).tolist() == [0, 0]
+    assert sentence_bleu(sentences([]), References(sentences([[1]])), 2).shape == (0,)
+    assert sentence_bleu(sentences([[1], []]), References(sentences([[], []])), 2).tolist() == [0, 0]
 
 
 def test_sentences_that_are_all_equal_have_self_bleu_one() -> None:
-    assert self_bleu(batch([[3, 1, 2, 3, 1, 2]] * 5), 5).tolist() == [1] * 5
+    assert self_bleu(sentences([[3, 1, 2, 3, 1, 2]] * 5), 5).tolist() == [1] * 5
 
 
 def test_without_smoothing_a_missing_order_makes_it_zero() -> None:
-    references = References(batch([[1, 2, 3]]))
-    assert sentence_bleu(batch([[1, 3, 2], [1, 2, 3]]), references, 2, smoothing=0).tolist() == [0, 1]
+    references = References(sentences([[1, 2, 3]]))
+    assert sentence_bleu(sentences([[1, 3, 2], [1, 2, 3]]), references, 2, smoothing=0).tolist() == [0, 1]
 
 
 @settings(max_examples=80, deadline=None)
 @given(SENTENCES, SENTENCES, st.integers(1, 5))
 def test_agrees_with_the_definition(h: list[list[int]], real: list[list[int]], n: int) -> None:
-    got = sentence_bleu(batch(h), References(batch(real)), n)
+    got = sentence_bleu(sentences(h), References(sentences(real)), n)
     assert got.tolist() == pytest.approx([plain_bleu(one, real, n) for one in h], abs=1e-6)
     alone = [plain_bleu(one, h[:i] + h[i + 1 :], n) for i, one in enumerate(h)]
-    assert self_bleu(batch(h), n).tolist() == pytest.approx(alone, abs=1e-6)
+    assert self_bleu(sentences(h), n).tolist() == pytest.approx(alone, abs=1e-6)
 
 
 @settings(max_examples=40, deadline=None)
 @given(SENTENCES, SENTENCES, st.integers(1, 5))
 def test_range_and_order(h: list[list[int]], real: list[list[int]], n: int) -> None:
-    rows, references = batch(h), batch(real)
+    rows, references = sentences(h), sentences(real)
     got = sentence_bleu(rows, References(references), n)
     assert got.dtype == torch.float32
     assert ((got >= 0) & (got <= 1)).all()
@@ -171,6 +165,33 @@ def test_range_and_order(h: list[list[int]], real: list[list[int]], n: int) -> N
     assert sentence_bleu(rows.select(slice(1, 2)), References(references), n).equal(got[1:2])
     renamed = [Sequences(2**50 - 7 * one.tokens, one.lengths) for one in (rows, references)]
     assert sentence_bleu(renamed[0], References(renamed[1]), n).equal(got)
+
+
+def test_all_orders_at_once_are_those_one_by_one() -> None:
+    generator = torch.Generator().manual_seed(3)
+    real, h = (Sequences(torch.randint(9, (30, 8), generator=generator), torch.full((30,), 8)) for _ in "ab")
+    references = References(real)
+    for n, (of_real, among) in enumerate(
+        zip(sentence_bleus(h, references, 5), self_bleus(h, 5), strict=True), 1
+    ):
+        assert of_real.equal(sentence_bleu(h, references, n))
+        assert among.equal(self_bleu(h, n))
+
+
+def test_the_precision_of_one_order_by_hand() -> None:
+    # words 3 of 3, pairs 1 of 2, threes none: 0.1 of 1; no brevity penalty
+    references = References(sentences([[1, 1, 2], [1, 2, 3, 3]]))
+    single = sentence_bleus(sentences([[1, 2, 1]]), references, 3, single_order=True)
+    assert single[:, 0].tolist() == pytest.approx([1, 1 / 2, 0.1])
+
+
+def test_self_bleu_of_some_against_some() -> None:
+    rows = sentences([[1, 2, 3], [1, 2, 4], [5, 6, 7], [1, 2, 3]])
+    # against the first two alone: the last one has its equal there, the first is not its own reference
+    got = self_bleus(rows, 2, references=2)[1].tolist()
+    pair = math.sqrt(2 / 3 * 1 / 2)
+    assert got == pytest.approx([pair, pair, 0, 1])
+    assert self_bleus(rows, 2, first=2)[1].tolist() == self_bleu(rows, 2)[:2].tolist()
 
 
 def test_a_copy_sent_elsewhere_gives_the_same() -> None:
@@ -186,22 +207,17 @@ def test_a_copy_sent_elsewhere_gives_the_same() -> None:
 
 
 def test_what_cannot_be_computed_is_refused() -> None:
-    references = References(batch([[1, 2]]), order=3)
+    references = References(sentences([[1, 2]]), order=3)
     with pytest.raises(ValueError, match=r"BLEU-4 was asked of references counted for n = 1 \.\. 3"):
-        sentence_bleu(batch([[1]]), references, 4)
+        sentence_bleu(sentences([[1]]), references, 4)
     with pytest.raises(ValueError, match="BLEU-0"):
-        sentence_bleu(batch([[1]]), references, 0)
+        sentence_bleu(sentences([[1]]), references, 0)
     with pytest.raises(ValueError, match="smoothing must be at least 0"):
-        sentence_bleu(batch([[1]]), references, 1, smoothing=-0.1)
+        sentence_bleu(sentences([[1]]), references, 1, smoothing=-0.1)
     with pytest.raises(ValueError, match="at least one reference"):
-        References(batch([]))
+        References(sentences([]))
     with pytest.raises(ValueError, match="at least 2, got 1"):
-        self_bleu(batch([[1]]), 2)
-
-
-def test_signatures_tell_the_two_apart() -> None:
-    assert BLEU_SIGNATURE.startswith("sentence-bleu|refs:all|")
-    assert SELF_BLEU_SIGNATURE.startswith("self-bleu|refs:all-others|")
+        self_bleu(sentences([[1]]), 2)
 
 
 def test_agrees_with_nltk() -> None:
@@ -218,14 +234,37 @@ def test_agrees_with_nltk() -> None:
         )
         for n in (1, 2, 3, 4, 5):
             want = [float(nltk_bleu.sentence_bleu(real, one, [1 / n] * n, smooth)) for one in h]
-            assert sentence_bleu(batch(h), References(batch(real)), n).tolist() == pytest.approx(
+            assert sentence_bleu(sentences(h), References(sentences(real)), n).tolist() == pytest.approx(
                 want, abs=1e-6
             )
             alone = [
                 float(nltk_bleu.sentence_bleu(h[:i] + h[i + 1 :], one, [1 / n] * n, smooth))
                 for i, one in enumerate(h)
             ]
-            assert self_bleu(batch(h), n).tolist() == pytest.approx(alone, abs=1e-6)
+            assert self_bleu(sentences(h), n).tolist() == pytest.approx(alone, abs=1e-6)
+
+
+def test_agrees_with_sacrebleu() -> None:
+    """Where both compute the same: no sentence is shorter than n, and a count of zero becomes 0.1."""
+    metric = pytest.importorskip("sacrebleu.metrics.bleu").BLEU
+    generator = torch.Generator().manual_seed(2)
+    for V in (3, 8):
+        real, h = (
+            [
+                torch.randint(V, (int(k),), generator=generator).tolist()
+                for k in torch.randint(5, 12, (10,), generator=generator)
+            ]
+            for _ in range(2)
+        )
+        words = [" ".join(map(str, row)) for row in real]
+        for n in (1, 2, 3, 4, 5):
+            theirs = metric(
+                smooth_method="floor", smooth_value=0.1, max_ngram_order=n, tokenize="none", force=True
+            )
+            want = [theirs.sentence_score(" ".join(map(str, one)), words).score / 100 for one in h]
+            assert sentence_bleu(sentences(h), References(sentences(real)), n).tolist() == pytest.approx(
+                want, abs=1e-6
+            )
 
 
 # Texygen, docs/evaluation.md: BLEU-2..5 against the 10,000 test captions of Image COCO, and self-BLEU-2..5
@@ -251,7 +290,7 @@ class Captions:
         if not (DATA / name).exists():
             pytest.skip(f"{name} is not in {DATA}")
         lines = (DATA / name).read_text("utf-8").splitlines()
-        return batch(
+        return sentences(
             [[self.ids.setdefault(word, len(self.ids)) for word in self.tokenize(line)] for line in lines]
         )
 

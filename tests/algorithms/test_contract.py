@@ -65,9 +65,10 @@ def rows(alphabet: Alphabet, count: int, seed: int) -> Sequences:
 
 def rollouts(algorithm: Algorithm, G: LSTMGenerator, scores: Tensor | None = None) -> Rollouts:
     """Sequences and scores of the shape that the algorithm asked for; from the last token on they repeat."""
-    spec, Y = algorithm.rollouts(0), rows(G.alphabet, 12, seed=1)
-    N, K = spec.completions, len(spec.scores)
-    shape = (12, T, N, K) if N else (12, 1, 1, K)
+    spec = algorithm.rollouts(0)
+    count = 12 if spec.samples == 1 else 2 * spec.samples
+    Y, N, K = rows(G.alphabet, count, seed=1), spec.completions, len(spec.scores)
+    shape = (count, T, N, K) if N else (count, 1, 1, K)
     if scores is None:
         scores = torch.rand(shape, generator=torch.Generator().manual_seed(2))
         if shape[1] == T:

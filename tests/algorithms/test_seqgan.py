@@ -14,30 +14,19 @@ from algorithms.models.text_cnn import TextCNN
 from algorithms.seqgan import SeqGAN
 from algorithms.types import Alphabet, Rollouts, RolloutSpec, Sequences
 from toys import NgramGenerator, TabularDiscriminator
+from toys.coins import COINS, coin, rng
 
 Baseline = Literal["none", "position_mean", "neighbour"]
 BASELINES: tuple[Baseline, ...] = ("none", "position_mean", "neighbour")
-COINS = Alphabet(size=2)
 
 
 def logit(p: float) -> float:
     return log(p / (1 - p))
 
 
-def rng() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
-
-
 def sequences(rows: list[list[int]], alphabet: Alphabet = COINS) -> Sequences:
     tokens = torch.tensor(rows)
     return Sequences(tokens, alphabet.lengths(tokens))
-
-
-def coin(heads: float) -> NgramGenerator:
-    """Symbol 1 with this probability, whatever came before."""
-    G = NgramGenerator(COINS, 2, n=1)
-    G.load_state_dict({"logits": torch.tensor([[log(1 - heads), log(heads)]])})
-    return G
 
 
 def two_rollouts() -> Rollouts:

@@ -6,8 +6,10 @@ import json
 import os
 import random
 import resource
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,9 @@ import torch
 from orchestrator import checkpoints
 from orchestrator.checkpoints import DamagedCheckpoint
 from orchestrator.errors import ResumableError
+from orchestrator.recipe import load
+from orchestrator.run import Run
+from toys.small_runs import UNITS, finish
 
 TENSORS = {
     "generator/weight": torch.arange(6.0).view(2, 3),
@@ -132,3 +137,41 @@ def test_a_disk_that_takes_no_more_is_explained_and_harms_nothing(tmp_path: Path
     assert "make room" in result.stdout
     assert checkpoints.steps(tmp_path) == [1]
     assert not list(tmp_path.glob("tmp-*"))
+
+
+def test_a_disk_without_room_is_noticed_before_it_is_full(tmp_path: Path):
+    checkpoints._check_room(tmp_path, 1000)
+    with pytest.raises(OSError, match=r"it needs .* MiB are free"):
+        checkpoints._check_room(tmp_path, shutil.disk_usage(tmp_path).free)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a disk needs more rights than this user has")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_run_whose_disk_fills_up_stops_and_goes_on_to_the_same_result(small_disk: Path, tmp_path: Path):
+    calm = finish(Run.create(load("seqgan", [*UNITS, f"run.directory={tmp_path / 'calm'}"])))
+    run = Run.create(load("seqgan", [*UNITS, f"run.directory={small_disk}"]))
+    reached: list[int] = []
+
+    def fill_at(step: int) -> None:
+        for progress in run:
+            reached.append(progress.step)
+            if progress.step == step:
+                (small_disk / "ballast").write_bytes(bytes(shutil.disk_usage(small_disk).free - 2**20))
+
+    with pytest.raises(ResumableError, match="make room"):
+        fill_at(4)
+    assert reached == [1, 2, 3, 4]
+    assert json.loads((run.directory.path / "summary.json").read_text())["status"] == "failed"
+    assert checkpoints.latest(run.directory.checkpoints)[0].step == 4
+    (small_disk / "ballast").unlink()
+    assert finish(Run.resume(run.directory.path))["parameters_sha256"] == calm["parameters_sha256"]

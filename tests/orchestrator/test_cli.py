@@ -59,6 +59,9 @@ def test_mlflow_has_the_run_and_its_controls(trained):
     assert parent.data.params["algorithm.completions"] == "2"
     assert parent.data.tags["algorithm"] == "seqgan"
     assert parent.data.metrics["eval/nll_oracle"] == pytest.approx(summary["metrics"]["eval/nll_oracle"])
+    told = {name: text for name, text in parent.data.tags.items() if name.startswith("signature.")}
+    assert set(told.values()) == set(summary["signatures"].values())
+    assert told["signature.eval/bleu_2"] == summary["signatures"]["eval/bleu_2"]
     assert {run.data.tags["control"] for run in runs if run is not parent} == {
         "constant_reward", "shuffled_reward", "untrained_discriminator"
     }  # fmt: skip
@@ -165,7 +168,9 @@ def test_recipes_and_doctor(tmp_path: Path):
     assert doctor.returncode in (0, 2)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_a_signal_commits_and_the_run_resumes(tmp_path: Path, number: int, code: int):
     settings = ["steps=60", "evaluation.every=60", "tracking.enabled=false", "controls=none", "run.name=r"]
     command = [sys.executable, "-m", "orchestrator", "train", "seqgan", *TINY, *settings]
@@ -205,3 +210,21 @@ def test_a_full_disk_is_code_75_and_resumable(tmp_path: Path):
     assert "make room" in result.stderr
     assert "Traceback" not in result.stderr
     assert advseq("resume", "runs/r", "--json", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("count", [2, 20_000], ids=["seen only at the end", "seen while writing"])
+def test_a_reader_that_has_seen_enough_gets_no_message(trained: tuple[Path, dict], count: int):
+    folder, _ = trained
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as output:
+        result = subprocess.run(
+            [sys.executable, "-m", "orchestrator", "sample", "runs/one", "-n", str(count)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (result.returncode, result.stderr) == (1, "")

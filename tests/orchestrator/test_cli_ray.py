@@ -68,6 +68,7 @@ def test_success_leaves_nothing_behind(tmp_path: Path):
     assert placed["workers"] == 2
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_nothing_behind(tmp_path: Path):
     command = Command(
         "train", "seqgan", *SETTINGS, "steps=1", "best.metric=eval/bleu", "--workers", "1", cwd=tmp_path
@@ -82,7 +83,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path):
 @pytest.mark.parametrize(
     ("number", "code", "everyone"),
     [
-        (signal.SIGINT, 130, True),
+        pytest.param(signal.SIGINT, 130, True, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 143, False, marks=pytest.mark.slow),
         (signal.SIGTERM, 143, True),
         (signal.SIGKILL, -9, False),

@@ -60,6 +60,7 @@ for progress in run:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_kill_loses_and_doubles_no_evaluation(cluster: object, calm: Path, tmp_path: Path):
     settings = [*TINY, "rollout.workers=1", "evaluation.actor=true", "run.name=it"]
@@ -73,6 +74,7 @@ def test_a_kill_loses_and_doubles_no_evaluation(cluster: object, calm: Path, tmp
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     run = tmp_path / "runs/it"
     chosen = json.loads((run / "placement.json").read_text())
+    assert chosen["break_even_workers"] >= 1
     dead = 0
     resumed = Run.resume(run, overrides=["rollout.workers=2"])
     for progress in resumed:

@@ -96,3 +96,19 @@ def test_a_journal_that_is_cut_back_and_grows_again(tmp_path: Path) -> None:
     journal.append(9, "adversarial", {"b": 9.0})
     assert follower.close("FINISHED", timeout=5)
     assert shelf.values == [("a", step, float(step)) for step in range(4)] + [("b", 9, 9.0)]
+
+
+def test_a_journal_that_is_cut_back_and_longer_again_before_anyone_looks(tmp_path: Path) -> None:
+    journal, shelf = Journal(tmp_path / "metrics.jsonl"), Shelf()
+    for step in range(10):
+        journal.append(step, "adversarial", {"a": 1.0})
+    follower = Follower(shelf, journal, Outbox(tmp_path), {})
+    deadline = time.monotonic() + 20
+    while len(shelf.values) < 10 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    journal.truncate(next(journal.read()).end)
+    for step in range(1, 20):  # lines of other lengths: where it stopped is now inside one of them
+        journal.append(step, "adversarial", {"a": 1.0 / (step + 3)})
+    follower.rewind()
+    assert follower.close("FINISHED", timeout=20)
+    assert [step for _, step, _ in shelf.values] == list(range(20))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import later
 from orchestrator.checkpoints import DamagedCheckpoint
 from orchestrator.later import LaterEvaluations
 from orchestrator.measure import Measured
@@ -80,7 +81,10 @@ def test_what_went_wrong_is_raised():
         list(evaluations.take(0))
 
 
-def test_an_evaluator_that_dies_is_asked_again_and_one_that_always_dies_is_an_error():
+def test_an_evaluator_that_dies_is_asked_again_and_one_that_always_dies_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(later, "PAUSE_S", 0.01)
     lost: Future[Measured] = Future()
     lost.set_exception(ActorLost("evaluator", "killed"))
     fine: Future[Measured] = Future()

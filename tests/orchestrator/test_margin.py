@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.margin import control_margin
+from orchestrator.margin import control_margin, plane
 
 
 def point(test: float, oracle: float) -> dict[str, float]:
@@ -28,12 +28,18 @@ def test_a_curve_that_turns_back_counts_at_its_lowest():
     assert control_margin(point(9.1, 8.0), {"turning": turning}) == pytest.approx(0.7)
 
 
-def test_without_an_oracle_nll_test_stands_against_self_bleu():
-    curves = {
-        "colder": [
-            {"eval/self_bleu_4": 0.2, "eval/nll_test": 3.0},
-            {"eval/self_bleu_4": 0.4, "eval/nll_test": 4.0},
-        ]
-    }
-    assert control_margin({"eval/self_bleu_4": 0.3, "eval/nll_test": 3.2}, curves) == pytest.approx(0.3)
-    assert control_margin({"eval/nll_test": 3.2}, curves) is None
+@pytest.mark.parametrize("breadth", ["eval/nll_test", "eval/self_bleu_4"])
+def test_without_an_oracle_quality_is_the_lm_score_and_without_a_likelihood_breadth_is_self_bleu(
+    breadth: str,
+):
+    curves = {"colder": [{breadth: 0.2, "eval/lm_score": 4.0}, {breadth: 0.4, "eval/lm_score": 3.0}]}
+    assert control_margin({breadth: 0.3, "eval/lm_score": 3.2}, curves) == pytest.approx(0.3)
+    assert control_margin({"eval/lm_score": 3.2}, curves) is None
+    assert control_margin({breadth: 0.3}, curves) is None
+
+
+def test_the_first_pair_that_is_defined_counts():
+    everything = {"eval/nll_test": 1.0, "eval/nll_oracle": 2.0, "eval/lm_score": 3.0, "eval/self_bleu_4": 0.1}
+    assert plane(everything) == ("eval/nll_test", "eval/nll_oracle")
+    assert plane(everything | {"eval/nll_oracle": float("nan")}) == ("eval/nll_test", "eval/lm_score")
+    assert plane({"eval/lm_score": 3.0}) is None

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from matplotlib.image import imread
 from rich.console import Console
 
-from orchestrator import figures
 from orchestrator.report import (
     closing,
-    learning_curve,
     metrics_table,
-    quality_diversity,
     summary_table,
     verdict,
 )
-
-CONTROLS = ("constant_reward", "shuffled_reward", "untrained_discriminator")
-
-
-def point(oracle: float, test: float, **more: float) -> dict[str, float]:
-    return {"eval/nll_oracle": oracle, "eval/nll_test": test, "eval/unique_rate": 0.999,
-            "eval/self_bleu_2": 0.61, "eval/self_bleu_4": 0.12, "eval/entropy": 4.5, **more}  # fmt: skip
+from toys.written_run import point, without_oracle
 
 
 def summary_of(control: dict[str, float], **more: Any) -> dict[str, Any]:
@@ -154,20 +142,16 @@ def test_no_controls_is_said() -> None:
     assert len(lines) == 2
 
 
-def without_oracle(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if "oracle" not in name}
-
-
 def test_text_has_no_oracle_column() -> None:
-    summary = summary_of(without_oracle(point(0, 9.3)), undefined=["eval/nll_oracle"], best={})
-    summary["metrics"], summary["baseline"] = without_oracle(point(0, 9.2)), without_oracle(point(0, 8.8))
+    summary = summary_of(without_oracle(point(8.2, 9.3)), undefined=["eval/nll_oracle"], best={})
+    summary["metrics"], summary["baseline"] = without_oracle(point(8.0, 9.2)), without_oracle(point(9.0, 8.8))
     summary["pretraining_lowest"] = {}
     text = rendered(summary_table(summary))
     assert "NLL_oracle" not in text
     assert "Floor" not in text
     assert "self-BLEU-4" in text
     assert (
-        verdict(summary)[1] == "Lowest NLL_test at the end: seqgan, 9.200; constant reward is 0.100 above it."
+        verdict(summary)[1] == "Lowest LM score at the end: seqgan, 4.000; constant reward is 0.100 above it."
     )
 
 
@@ -214,86 +198,3 @@ def test_metrics_of_one_evaluation() -> None:
     assert "checkpoint 40, temperature 0.8" in text
     assert "4.250" in text
     assert "not defined" in text
-
-
-def write_run(folder: Path, *, oracle: bool = True, adversarial: bool = True, **summary: Any) -> Path:
-    """12 epochs, 4 rounds, 10 steps, three controls; evaluated every second step."""
-    keep = point(0, 0) if oracle else without_oracle(point(0, 0))
-
-    def record(step: int, stage: str, at: float, slope: float) -> str:
-        metrics = point(9.0 - slope * at, 8.8 + 0.04 * at, **{"eval/nll_oracle_floor": 5.7})
-        if step % 2:
-            metrics = {"loss/generator": 1.0}
-        kept = {
-            name: value for name, value in metrics.items() if name in keep or (oracle and "floor" in name)
-        }
-        return json.dumps({"time": 0, "step": step, "stage": stage, "metrics": kept})
-
-    lines = [record(step, "pretrain_generator", step - 12, 0.1) for step in range(1, 13)]
-    lines += [record(step, "pretrain_discriminator", 0, 0) for step in range(13, 17)]
-    if adversarial:
-        lines += [record(step, "adversarial", step - 16, 0.04) for step in range(17, 27)]
-        for number, name in enumerate(CONTROLS):
-            at = folder / "controls" / name
-            at.mkdir(parents=True)
-            slope = 0.01 * number - 0.005
-            (at / "metrics.jsonl").write_text(
-                "\n".join(record(step, "adversarial", step - 16, slope) for step in range(17, 27)) + "\n"
-            )
-    (folder / "metrics.jsonl").write_text("\n".join(lines) + '\n{"time": 0, "st')  # torn at the end
-    colder = [point(9.0 - 2 * (1 - t), 8.8 + (1 - t), temperature=t) for t in (1.0, 0.9, 0.8, 0.5)]
-    content = {"recipe": "seqgan_quick", "algorithm": "seqgan", "seed": 0, "data": "oracle $x$ 诗"}
-    (folder / "summary.json").write_text(
-        json.dumps({**content, "curves": {"colder_start": colder}, **summary})
-    )
-    return folder
-
-
-def share_of(picture: np.ndarray[Any, Any], colour: str) -> float:
-    """How many of the pixels have this colour, nearly."""
-    wanted = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    near = np.abs(picture[..., :3] - wanted).max(-1) < 0.03
-    return float(near.mean())
-
-
-def test_learning_curve_shows_the_run_and_every_control(tmp_path: Path) -> None:
-    to = learning_curve(write_run(tmp_path), tmp_path / "pictures" / "curve.png")
-    picture = imread(to)
-    assert picture.shape == (768, 1320, 4)
-    for branch in ("", *CONTROLS):
-        assert share_of(picture, figures.COLOURS[branch]) > 2e-4, branch
-    assert share_of(picture, figures.COLOURS[""]) > 2 * share_of(picture, figures.COLOURS["constant_reward"])
-    assert 0.7 < share_of(picture, "#ffffff") < 0.98
-
-
-def test_quality_against_breadth_shows_the_colder_start_too(tmp_path: Path) -> None:
-    to = quality_diversity(write_run(tmp_path), tmp_path / "plane.png")
-    assert to is not None
-    picture = imread(to)
-    assert picture.shape == (672, 1032, 4)
-    for branch in ("", *CONTROLS, "colder_start"):
-        assert share_of(picture, figures.COLOURS[branch]) > 2e-4, branch
-
-
-def test_text_has_a_learning_curve_but_no_plane(tmp_path: Path) -> None:
-    run = write_run(tmp_path, oracle=False)
-    assert [path.name for path in figures.draw_pictures(run)] == ["learning_curve.png"]
-    assert share_of(imread(run / "learning_curve.png"), figures.COLOURS[""]) > 2e-4
-    assert not (run / "quality_diversity.png").exists()
-
-
-def test_pretraining_alone_is_drawn_in_one_column(tmp_path: Path) -> None:
-    run = write_run(tmp_path, adversarial=False)
-    assert quality_diversity(run, tmp_path / "plane.png") is None
-    assert imread(learning_curve(run, tmp_path / "curve.png")).shape == (768, 840, 4)
-    assert imread(learning_curve(tmp_path / "nothing", tmp_path / "empty.png")).shape == (768, 840, 4)
-
-
-def test_of_a_step_written_twice_the_later_counts(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    lines = [
-        json.dumps({"time": 0, "step": 5, "stage": "adversarial", "metrics": {"a": a}}) for a in (1.0, 2.0)
-    ]
-    path.write_text("\n".join([*lines, "[]"]))
-    assert figures.History.read(path).series("a") == [(5.0, 2.0)]
-    assert figures.History.read(tmp_path / "none").series("a") == []

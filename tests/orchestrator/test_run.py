@@ -142,7 +142,8 @@ for _ in Run.create(load("seqgan", overrides)):
 
 @pytest.mark.parametrize(
     ("where", "done"),
-    [("pretrain_generator", 0), ("pretrain_generator", 2), ("pretrain_discriminator", 1), ("adversarial", 0),
+    [pytest.param("pretrain_generator", 0, marks=pytest.mark.slow), ("pretrain_generator", 2),
+     ("pretrain_discriminator", 1), pytest.param("adversarial", 0, marks=pytest.mark.slow),
      ("adversarial", 2), ("shuffled_reward", 1)],
 )  # fmt: skip
 def test_a_killed_run_resumes_to_the_same_bits(calm: Path, tmp_path: Path, where: str, done: int):

@@ -61,6 +61,7 @@ finally:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_node_that_is_lost_in_the_middle_of_a_step_changes_nothing(tmp_path: Path):
     done = subprocess.run(

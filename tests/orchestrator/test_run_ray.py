@@ -56,7 +56,8 @@ def expected(calm: Path) -> str:
 
 @pytest.mark.parametrize(
     ("workers", "more"),
-    [(1, []), (2, ["rollout.unit=7", "rollout.sample_unit=50"]), (4, ["evaluation.actor=true"]),
+    [(1, []), (2, ["rollout.unit=7", "rollout.sample_unit=50"]),
+     pytest.param(4, ["evaluation.actor=true"], marks=pytest.mark.slow),
      (2, ["rollout.placement=learner"])],
 )  # fmt: skip
 def test_workers_do_not_change_a_bit(
@@ -151,7 +152,8 @@ def test_a_worker_killed_in_the_middle_of_a_step_changes_nothing(cluster: object
 
 
 def test_a_learner_that_dies_leaves_a_run_that_can_be_resumed(cluster: object, tmp_path: Path):
-    run = Run.create(tiny(tmp_path, "rollout.workers=1", "rollout.placement=workers", "steps=300"))
+    settings = ["rollout.workers=1", "rollout.placement=workers", "steps=300", "learner.restarts=0"]
+    run = Run.create(tiny(tmp_path, *settings))
     training = iter(run)
     while next(training).step < 4:
         """The adversarial stage begins."""

@@ -72,3 +72,33 @@ def test_a_misfit_is_named():
     other = TrainState.fresh(load("seqgan", SMALL), Alphabet(size=9), 5)
     with pytest.raises(UserError, match="generator does not fit"):
         state.restore(other.tensors(), state.counters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            ["algorithm.name=seqgan", "pretrain.generator_epochs=0"],
+            "no prefixes, which .* = seqgan",
+        ),
+        (["algorithm.name=bgan", "pretrain.generator_epochs=2"], "set pretrain.generator_epochs=0"),
+    ],
+)
+def test_what_a_one_shot_generator_cannot_do_is_refused(settings: list[str], told: str):
+    one_shot = ["generator.name=residual_conv", "generator.dim=4", "discriminator.filters=[[1,4]]"]
+    with pytest.raises(UserError, match=told):
+        TrainState.fresh(load("seqgan", [*one_shot, *settings]), Alphabet(size=9), 5)
+
+
+def test_a_buffer_of_a_single_value_has_a_part_in_the_hash():
+    one_shot = ["generator.name=residual_conv", "generator.dim=4", "generator.batch_norm=true"]
+    settings = [
+        *one_shot,
+        "algorithm.name=bgan",
+        "pretrain.generator_epochs=0",
+        "discriminator.filters=[[1,4]]",
+    ]
+    state = TrainState.fresh(load("seqgan", settings), Alphabet(size=9), 5)
+    before = state.parameters_sha256()
+    state.algorithm.moving.fill_(1.0)
+    assert state.parameters_sha256() != before

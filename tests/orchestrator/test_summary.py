@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from algorithms.bleu import SELF_BLEU_SIGNATURE
+import pytest
+
+from orchestrator.colder_start import TEMPERATURES
 from orchestrator.journal import Journal
 from orchestrator.recipe import load
 from orchestrator.run import Run
@@ -44,7 +46,14 @@ def test_best_lowest_start_and_end_are_those_of_the_journal(tmp_path: Path):
         record.metrics["eval/nll_oracle"] for record in control
     ]
     assert summary["wall_s"] > 0
-    assert summary["signatures"] == {"eval/self_bleu": SELF_BLEU_SIGNATURE}
+    # each number of the samples says how it was made, and real sequences stand beside them
+    names = ("eval/bleu_5", "eval/self_bleu_5", "eval/js_1", "eval/reverse_lm_score", "eval/frechet")
+    assert set(names) <= summary["signatures"].keys() & summary["metrics"].keys() & summary["real"].keys()
+    assert "references:20,without-itself" in summary["signatures"]["eval/self_bleu_5"]
+    assert summary["baseline"]["eval/bleu_5"] > 0  # the start, too, was measured by all of them
+    ends = [point["eval/nll_oracle"] for point in summary["temperatures"]]
+    assert [point["temperature"] for point in summary["temperatures"]] == list(TEMPERATURES)
+    assert ends[0] == pytest.approx(summary["metrics"]["eval/nll_oracle"], abs=1e-6)
 
 
 def test_the_matching_temperature_matches(tmp_path: Path):

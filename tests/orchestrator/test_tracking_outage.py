@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from orchestrator.journal import Journal
 from orchestrator.outbox import OUTBOX
 from orchestrator.tracking import NoTracker, Tracker, TrackingUnavailable, connect, store_uri
 from orchestrator.ui import running_server
+from toys.processes import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,12 +57,6 @@ def written(directory: Path, name: str) -> list[tuple[int, float, int]]:
     """The same, from the journal."""
     records = Journal(directory / "metrics.jsonl").read()
     return [(r.step, r.metrics[name], r.time) for r in records if name in r.metrics]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Any, seconds: float = 20) -> Iterator[None]:

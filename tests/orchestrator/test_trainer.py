@@ -9,7 +9,7 @@ from algorithms.types import Alphabet, Loss, RolloutSpec, Sequences
 from orchestrator.data import draw
 from orchestrator.recipe import load
 from orchestrator.state import TrainState
-from orchestrator.trainer import Trainer, pretraining_rate
+from orchestrator.trainer import Trainer, falling
 from toys import NgramGenerator
 from workers.pool import InProcessPool, Request
 
@@ -96,6 +96,19 @@ def test_each_stage_moves_its_own_network():
             before_G, before_D = after_G, after_D
 
 
+def test_rounded_products_move_the_discriminator_alike_and_its_state_stays_float32():
+    def flat(net: torch.nn.Module) -> torch.Tensor:
+        return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+    states = {name: trained("steps=1", learning=name)[0].state for name in ("fp32", "bf16")}
+    exact, near = (flat(state.discriminator) for state in states.values())
+    moved = exact - flat(TrainState.fresh(load("seqgan", SMALL), ALPHABET, 5).discriminator)
+    assert 0 < (near - exact).norm() < 0.2 * moved.norm()
+    moments = states["bf16"].optimizers["discriminator"].state.values()
+    assert {one[name].dtype for one in moments for name in ("exp_avg", "exp_avg_sq")} == {torch.float32}
+    assert near.dtype == torch.float32
+
+
 def test_the_gradient_is_clipped_and_its_norm_reported():
     trainer, progress, _ = trained("algorithm.max_grad_norm=1e-6", "algorithm.generator_lr=1e-2")
     assert progress[-1].metrics["g/grad_norm"] > 1e-6  # before clipping
@@ -166,9 +179,23 @@ def test_the_pool_draws_from_the_generator_as_it_is():
     torch.testing.assert_close(drawn.log_prob, expected, rtol=0, atol=1e-5)
 
 
-def test_the_pretraining_rate_is_constant_and_then_half_a_cosine():
-    config = load("seqgan", ["pretrain.generator_epochs=8", "pretrain.generator_lr_decay=0.5"]).pretrain
-    rates = [pretraining_rate(config, epoch) / config.generator_lr for epoch in range(8)]
+def test_a_falling_rate_is_constant_and_then_half_a_cosine():
+    rates = [falling(2.0, 0.5, 8, number) / 2 for number in range(8)]
     assert rates == pytest.approx([1, 1, 1, 1, 1, 0.853553, 0.5, 0.146447], abs=1e-6)
-    constant = load("seqgan").pretrain
-    assert {pretraining_rate(constant, epoch) for epoch in range(120)} == {0.01}
+    assert {falling(0.01, 0.0, 120, number) for number in range(120)} == {0.01}
+
+
+def test_each_stage_of_the_generator_has_its_own_rate():
+    config = load("seqgan", [*SMALL, "pretrain.generator_lr_decay=1", "algorithm.generator_lr_decay=1"])
+    state = TrainState.fresh(config, ALPHABET, 5)
+    real = draw(NgramGenerator(ALPHABET, 5, seed=3), 8, ("real",))
+    with InProcessPool(
+        state.generator, state.discriminator, threads=1, unit=3, sample_unit=8, memory=2**24
+    ) as pool:
+        rates = [
+            tuple(state.optimizers[name].param_groups[0]["lr"] for name in ("pretrain", "generator"))
+            for _ in Trainer(config, state, pool, real)
+        ]
+    pretrain, generator = zip(*rates, strict=True)
+    assert pretrain == pytest.approx((0.01, 0.005, 0.005, 0.005, 0.005))  # 2 epochs, a round, 2 steps
+    assert generator == pytest.approx((0.01, 0.01, 0.01, 0.01, 0.005))

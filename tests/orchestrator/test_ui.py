@@ -52,7 +52,9 @@ def test_the_server_shows_the_runs_and_leaves_no_process(
     )
     tracker.log_text("three blind mice", "samples/step_000001.txt")
     assert tracker.close("FINISHED")
-    program = "import sys; from pathlib import Path; from orchestrator.ui import serve; "
+    # who started the tests may have them ignore Ctrl-C, as a shell does with what it puts in the background
+    program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from pathlib import Path; from orchestrator.ui import serve; "
     program += "serve(sys.argv[1], Path(sys.argv[2]), port=int(sys.argv[3]), open_browser=False)"
     command = [sys.executable, "-c", program, uri, str(tmp_path), str(port)]
     ui = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from algorithms.models.base import Generator, State
+from algorithms.models.gru import GRUGenerator
 from algorithms.models.lstm import LSTMGenerator
+from algorithms.models.residual_conv import ResidualConvGenerator
 from algorithms.types import Alphabet, Source
 from toys.enumeration import all_sequences
 from toys.one_shot import ToyOneShot
@@ -47,14 +49,28 @@ def lstm(alphabet: Alphabet) -> LSTMGenerator:
     return LSTMGenerator.Config(embedding=4, hidden=6, init_std=0.7).build(alphabet, T)
 
 
+def gru(alphabet: Alphabet) -> GRUGenerator:
+    return GRUGenerator.Config(embedding=4, hidden=6, init_std=0.7).build(alphabet, T)
+
+
 STEPPED = {
     "lstm": Case(lstm),
+    "gru": Case(gru),
     "ngram": Case(lambda alphabet: NgramGenerator(alphabet, T)),
     "transformer": Case(lambda alphabet: ToyTransformer(alphabet, T)),
     "seq2seq": Case(lambda alphabet: ToySeq2Seq(alphabet, T), texts),
     "transformer_seq2seq": Case(lambda alphabet: ToyTransformer(alphabet, T, source_symbols=5), texts),
 }
-ONE_SHOT = {"one_shot": Case(lambda alphabet: ToyOneShot(alphabet, T), latents)}
+
+
+def residual_conv(alphabet: Alphabet) -> ResidualConvGenerator:
+    return ResidualConvGenerator.Config(latent=3, dim=6, blocks=2, width=3).build(alphabet, T)
+
+
+ONE_SHOT = {
+    "one_shot": Case(lambda alphabet: ToyOneShot(alphabet, T), latents),
+    "residual_conv": Case(residual_conv, latents),
+}
 EVERY = STEPPED | ONE_SHOT
 CONDITIONAL = [name for name, case in EVERY.items() if case.source(1) is not None]
 

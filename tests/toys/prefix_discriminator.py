@@ -39,7 +39,8 @@ class ToyPrefixDiscriminator(Discriminator):
             counted = torch.ones_like(source.tokens, dtype=torch.bool) if source.mask is None else source.mask
             h = self._run(self.read(source.tokens), counted, h)[-1]
         hs = torch.stack(self._run(x, mask, h), 1)  # [B, T, H]
-        return self.output(self.dropout(hs)).squeeze(2)
+        with torch.autocast(hs.device.type, enabled=False):
+            return self.output(self.dropout(hs.to(x.dtype))).squeeze(2)
 
     def _run(self, x: Tensor, mask: Tensor, h: Tensor) -> list[Tensor]:
         hs = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from collections.abc import Callable
 
@@ -24,12 +26,20 @@ def left(mark: str) -> list[str]:
 
 
 def actors(title: str) -> list[psutil.Process]:
-    """Ray actors on this machine, by the class that they run."""
-    return [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if " ".join(process.info["cmdline"] or []).startswith(f"ray::{title}")
-    ]
+    """Ray actors of this process's clusters, by the class that they run; others may test beside it."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it is gone by now
+            if " ".join(process.cmdline()).startswith(f"ray::{title}"):
+                found.append(process)
+    return found
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 30.0) -> bool:

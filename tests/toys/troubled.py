@@ -19,7 +19,8 @@ from algorithms.models.text_cnn import TextCNN
 from algorithms.types import Alphabet, Rollouts, RolloutSpec
 from workers.messages import Failed, Result, Task
 from workers.pool import InProcessPool, Request
-from workers.ray_pool import Limits, RayPool, RayRolloutWorker
+from workers.ray_pool import Limits, RayPool
+from workers.ray_worker import RayRolloutWorker
 from workers.rollout import Networks
 from workers.weights import Tag
 from workers.worker import skeleton

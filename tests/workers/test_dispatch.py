@@ -58,12 +58,12 @@ def test_a_unit_that_hangs_twice_is_given_up_and_the_machines_blamed():
 
 def test_losses_are_forgiven_until_they_cannot_be_chance():
     book = units()
-    book.lost(0, "killed")
-    book.lost(1, "killed")
-    book.lost(0, "killed")
+    book.lost(0, 7, "killed")
+    book.lost(1, 7, "killed")
+    book.lost(0, 7, "killed")
     with pytest.raises(
         UnitLost, match=r"unit 1 of 3.*lost 3 times, last: out of memory.*rollout\.unit"
     ) as caught:
-        book.lost(0, "out of memory")
+        book.lost(0, 7, "out of memory")
     assert isinstance(caught.value, MachinesFailed)
     assert book.retries == 3

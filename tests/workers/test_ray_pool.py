@@ -31,7 +31,8 @@ from toys.troubled import (
 from workers.failures import UnitFailed, WorkersLost, WrongWeights
 from workers.members import Members
 from workers.pool import InProcessPool, Request
-from workers.ray_pool import WATCH_S, Limits, RayPool, RayRolloutWorker, answers
+from workers.ray_pool import WATCH_S, Limits, RayPool, answers
+from workers.ray_worker import RayRolloutWorker
 from workers.rollout import Networks
 from workers.weights import Weights, pack
 

@@ -121,6 +121,19 @@ def test_results_of_other_weights_are_dropped(workers, expected):
     assert told["rollout/unit_retries_total"] == told["staleness/dropped_total"]
 
 
+def test_a_worker_that_fails_again_and_again_is_put_in_quarantine(workers, expected):
+    broken = worker(-1)
+    ray.get(broken.trouble.remote(stale=1000), timeout=60)
+    with pool([broken, workers[0]]) as p:
+        for _ in range(4):
+            assert equal(p.collect(SPEC, REQUEST, PATH), expected)
+        told = told_until(p, "fault/quarantined_total", 1)
+        assert p.gone() == [0]
+        assert (told["fault/workers_gone"], told["fault/workers_alive"]) == (1, 1)
+        assert equal(p.collect(SPEC, REQUEST, PATH), expected)
+        assert p.report()["staleness/dropped_total"] == told["staleness/dropped_total"]  # it is not asked
+
+
 def test_weights_that_the_store_lost_are_put_again(workers, monkeypatch):
     put: Callable[[object], Any] = ray.put
     lost = []

@@ -185,6 +185,29 @@ def test_conditional_and_one_shot_generators_fit():
     )
 
 
+def test_samples_of_one_prompt_share_their_latent_in_whatever_unit_they_are():
+    one_shot, D = ToyOneShot(VARIABLE, T), TabularDiscriminator(VARIABLE, T)
+    spec = RolloutSpec(samples=3)
+    drawn = [
+        rollout(Networks(one_shot, one_shot, D), spec, Block(first, count), (1,)).sequences
+        for first, count in ((0, 6), (4, 2))
+    ]
+    z = normal((1, "latent"), torch.arange(2), one_shot.latent)
+    assert torch.equal(drawn[0].source.vector, z.repeat_interleave(3, 0))
+    assert torch.equal(drawn[1].source.vector, drawn[0].source.vector[4:])
+    assert torch.equal(drawn[1].tokens, drawn[0].tokens[4:])
+
+
+def test_the_delayed_policy_draws_where_it_is_asked_to():
+    networks_, spec = networks(), RolloutSpec(delayed=True)
+    policy = NgramGenerator(VARIABLE, networks_.generator.length, seed=77)
+    apart = Networks(networks_.generator, policy, networks_.discriminator)
+    drawn = rollout(apart, spec, Block(0, 5), (1,))
+    alone = rollout(Networks(policy, policy, networks_.discriminator), RolloutSpec(), Block(0, 5), (1,))
+    assert torch.equal(drawn.sequences.tokens, alone.sequences.tokens)
+    assert torch.equal(drawn.log_prob, alone.log_prob)
+
+
 def test_samples_follow_the_generator():
     G = NgramGenerator(FIXED, 3, seed=5)
     Y, _ = sample(G, torch.arange(20_000), (1,))

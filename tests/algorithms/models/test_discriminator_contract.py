@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from torch.nn.functional import pad
 from torch.testing import assert_close
 
 from algorithms.models.base import Discriminator
+from algorithms.models.bi_rnn import BiRNN
+from algorithms.models.residual_conv import ResidualConvDiscriminator
 from algorithms.models.text_cnn import TextCNN
 from algorithms.types import Alphabet, Origin, Rows, Sequences
 from toys import TabularDiscriminator, ToyPrefixDiscriminator, all_sequences
@@ -39,8 +42,20 @@ def text_cnn(alphabet: Alphabet) -> TextCNN:
     return TextCNN.Config(embedding=3, filters=((1, 3), (2, 4), (4, 2)), dropout=0.5).build(alphabet, T)
 
 
+def bi_rnn(cell: Literal["lstm", "gru"]) -> Case:
+    config = BiRNN.Config(cell=cell, embedding=3, hidden=4, dropout=0.5)
+    return Case(lambda alphabet: config.build(alphabet, T), any_length=True, dropout=True)
+
+
+def residual_conv(alphabet: Alphabet) -> ResidualConvDiscriminator:
+    return ResidualConvDiscriminator.Config(dim=6, blocks=2, width=3, slope=0.2).build(alphabet, T)
+
+
 CASES = {
     "text_cnn": Case(text_cnn, dropout=True),
+    "bi_lstm": bi_rnn("lstm"),
+    "bi_gru": bi_rnn("gru"),
+    "residual_conv": Case(residual_conv),
     "tabular": Case(lambda alphabet: TabularDiscriminator(alphabet, T)),
     "prefix": Case(ToyPrefixDiscriminator, prefixes=True, any_length=True, dropout=True),
 }
@@ -221,3 +236,22 @@ def test_a_conditional_discriminator_reads_its_source_but_not_the_padding() -> N
     assert (D.logits(tokens, source.select(torch.arange(81).roll(1))) - expected).abs().min() > 1e-4
     changed = type(source)(source.tokens.where(source.mask, (source.tokens + 1) % 5), source.mask)
     assert_close(D.logits(tokens, changed), expected)
+
+
+@every
+@both_alphabets
+def test_rounded_products_leave_logits_and_gradients_in_float32(name: str, alphabet: Alphabet) -> None:
+    D, tokens = make(name, alphabet)
+    exact = D.logits(tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = D.logits(tokens)
+    assert logits.dtype == torch.float32
+    assert_close(logits, exact, rtol=0, atol=0.02 * max(1.0, exact.abs().max().item()))
+    parameters = list(D.parameters())
+    near, right = (
+        torch.cat([g.flatten() for g in torch.autograd.grad(out.sum(), parameters, materialize_grads=True)])
+        for out in (logits, exact)
+    )
+    assert near.dtype == torch.float32
+    # another window may win where two are almost equal, so that single gradients may differ
+    assert torch.nn.functional.cosine_similarity(near, right, dim=0) > 0.99

@@ -64,6 +64,27 @@ def test_gradients_of_both_orders() -> None:
     assert gradgradcheck(function, (x, *kernels))
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_rounded_factors_and_exact_sums(masked: bool) -> None:
+    # small integers have no rounding error in bfloat16: its products are those of float32, sums as well
+    torch.manual_seed(3)
+    x = torch.randint(-4, 5, (6, 7, 3)).float().requires_grad_()
+    kernels = [torch.randint(-4, 5, (F, 3, w)).float().requires_grad_() for w, F in ((1, 3), (4, 20))]
+    starts = torch.arange(7) <= torch.arange(6)[:, None] if masked else None
+
+    want = window_maxima(x, kernels, starts)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = window_maxima(x, kernels, starts)
+    assert got.equal(want)
+    gradients = (torch.autograd.grad(c.sum(), [x, *kernels]) for c in (got, want))
+    for mine, theirs in zip(*gradients, strict=True):
+        assert mine.dtype == torch.float32
+        assert mine.equal(theirs)
+    # a third is rounded, to 8 bits
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert window_maxima(x / 3, kernels).sub(window_maxima(x, kernels) / 3).abs().max() > 1e-3
+
+
 def test_the_same_bits_with_two_threads() -> None:
     torch.manual_seed(1)
     x, kernel = torch.randn(64, 20, 64, requires_grad=True), torch.randn(200, 64, 5, requires_grad=True)

@@ -24,7 +24,11 @@ def rows(work) -> dict[str, Row]:
 
 
 def test_every_phase_has_what_can_be_said_of_it(rows):
-    for name in set(NAMES) - {"credits_bf16", "scoring"}:  # tiny scores are lost in the noise
+    for name in set(NAMES) - {
+        "credits_bf16",
+        "discriminator_step_bf16",
+        "scoring",
+    }:  # tiny scores are lost in the noise
         row = rows[name]
         assert row.seconds > 0
         assert (row.serial_seconds is None) == (name in WITHOUT_BASELINE)
@@ -46,8 +50,9 @@ def test_credits_are_completions_and_scores(rows):
 
 
 def test_bfloat16_is_left_out_with_a_reason(rows):
-    assert rows["credits_bf16"].seconds is None
-    assert rows["credits_bf16"].note.startswith("not measured")
+    for name in ("credits_bf16", "discriminator_step_bf16"):
+        assert rows[name].seconds is None
+        assert rows[name].note.startswith("not measured")
 
 
 def test_bfloat16_where_it_is_fast(work, monkeypatch):
@@ -57,6 +62,11 @@ def test_bfloat16_where_it_is_fast(work, monkeypatch):
     completing, scoring = phases.flops.completions(work.sizes), phases.flops.scoring(work.sizes)
     at_limit = completing / 1e9 + scoring / 4e9
     assert row.fraction_of_limit == pytest.approx(at_limit / row.seconds)
+    (row,) = measure(work, fast, ["discriminator_step_bf16"])
+    assert row.serial_seconds > 0
+    at_limit = phases.flops.discriminator_step(work.sizes) / 4e9
+    assert row.fraction_of_limit == pytest.approx(at_limit / row.seconds)
+    assert work.trainer.learning == "fp32"
 
 
 def test_bfloat16_where_it_is_slow(work, monkeypatch):

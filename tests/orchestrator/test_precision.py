@@ -1,4 +1,4 @@
-"""In what scores are computed: asked for, chosen before the first step, kept, and watched."""
+"""In what scores are computed and D learns: asked for, chosen before the first step, kept, and watched."""
 
 from __future__ import annotations
 
@@ -97,6 +97,26 @@ def test_credits_that_move_too_far_are_told(runs_root: Path, monkeypatch: pytest
     told = [line for line in warned if "move a credit by 0.050" in line]
     assert len(told) == 2
     assert all("scoring.precision=fp32" in line for line in told)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_learning_asks_the_hardware_and_keeps_its_choice(
+    runs_root: Path, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    hashes = {}
+    for name in ("fp32", "bf16", "auto"):
+        monkeypatch.setattr(Learner, "learns_fast_in_bf16", lambda _: fast)
+        started, warned = run(runs_root, f"learner.precision={name}", f"run.name={name}", "steps=2")
+        for progress in started:
+            if progress.stage == "adversarial":
+                break
+        monkeypatch.setattr(Learner, "learns_fast_in_bf16", lambda _: not fast)  # another machine
+        hashes[name] = finish(Run.resume(started.directory.path))["parameters_sha256"]
+        assert any("learner.precision=bf16, but" in line for line in warned) == (name == "bf16" and not fast)
+        kept = started.directory.read_json("placement.json")
+        assert kept == ({"learning": "bf16" if fast else "fp32"} if name == "auto" else None)
+    assert hashes["bf16"] != hashes["fp32"]
+    assert hashes["auto"] == hashes["bf16" if fast else "fp32"]
 
 
 def _fast_here() -> bool:
