@@ -23,6 +23,7 @@ from typing import Any
 from orchestrator.dotted import flatten
 from orchestrator.figures import save_figure
 from orchestrator.recipe import load, resolved
+from result_comparisons import comparisons, gradient_noise
 from result_groups import RESULTS, Group, Json, filled, interval, mean_between, place, spread, told
 from result_pictures import pictures
 
@@ -100,12 +101,13 @@ def page(*, draw: bool = True) -> str:
     parts += ["", "## What does not reproduce", "", *_failures(claims, groups)]
     parts += ["", "## The papers' numbers and ours", "", *_claims(claims)]
     parts += ["", "## Control margins", "", *_margins(groups)]
+    parts += ["", "## Side by side", *comparisons()]
     parts += ["", "## Where the numbers come from", "", *_provenance(groups)]
     for group in groups:
         notes = group.path / "notes.md"
         parts += ["", f"## {group.name}", ""]
         parts += [filled(notes.read_text().strip()), ""] if notes.is_file() else []
-        parts += [*_beside_log(group), *_of_files(group)]
+        parts += [*_beside_log(group), *_of_files(group), *gradient_noise(group)]
         parts += _table(group) if group.runs else []
         for name, (words, drawn) in pictures(group).items():
             if draw:
