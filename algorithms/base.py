@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -24,10 +25,15 @@ class Algorithm(nn.Module):
     Attributes:
         stages: what a run of it goes through, in order.
         has_discriminator: whether there is one to train.
+        discriminator_first: whether a step begins with the discriminator's phases, not with the generator.
+        relaxes: whether its losses go through the generator's relaxed symbols; then no token is drawn and no
+            sequence has a reward.
     """
 
     stages: ClassVar[tuple[Stage, ...]] = ("pretrain_generator", "pretrain_discriminator", "adversarial")
     has_discriminator: ClassVar[bool] = True
+    discriminator_first: ClassVar[bool] = False
+    relaxes: ClassVar[bool] = False
 
     class Config(Frozen):
         """What every adversarial recipe sets; the defaults are SeqGAN's."""
@@ -47,17 +53,20 @@ class Algorithm(nn.Module):
         """Real sequences that each of these phases sees, others every time, beside as many negatives. Empty:
         all of them, as in the papers. Fewer make a weaker discriminator and a quicker step."""
 
+        d_batch: int | None = Field(None, ge=1)
+        """Real sequences in a minibatch of D, beside as many negatives. Empty: half of batch_size."""
+
         generator_lr: float = Field(1e-2, gt=0, le=10)
-        """Adam's rate for the adversarial generator updates."""
+        """Rate of the adversarial generator updates."""
 
         generator_lr_decay: float = Field(0.0, ge=0, le=1)
         """Share of the steps, the last ones, in which that rate falls to zero along half a cosine."""
 
         discriminator_lr: float = Field(1e-4, gt=0, le=10)
-        """Adam's rate for the discriminator, in pretraining and after."""
+        """Rate of the discriminator, in pretraining and after."""
 
-        max_grad_norm: float = Field(5.0, gt=0)
-        """The generator's gradient is scaled down to this global norm."""
+        max_grad_norm: float | None = Field(5.0, gt=0)
+        """The generator's gradient is scaled down to this global norm. Empty: never."""
 
         policy_delay: float = Field(0.0, ge=0, lt=1)
         """Rollout policy after each step: delay * old + (1 - delay) * generator. 0: always the generator."""
@@ -68,10 +77,30 @@ class Algorithm(nn.Module):
         super().__init__()
         self.config = config
 
+    @property
+    def has_logit(self) -> bool:
+        """Whether D's value is a logit, above 0 for what it holds for real; a critic's is not."""
+        return not self.relaxes
+
     def pretrain_loss(self, G: Generator, real: Sequences, epoch: int, rng: torch.Generator) -> Loss:
         """What the generator descends before it meets a discriminator: maximum likelihood, mean per token."""
         log_prob = G.log_prob(real.tokens, real.source)  # [B, T]
         return Loss(mean_negative_log_likelihood(log_prob, real.mask))
+
+    def optimizer(self, net: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """What descends the adversarial losses of G, or those of D, pretraining included."""
+        return torch.optim.Adam(net.parameters(), lr=lr, fused=True)
+
+    def d_phases(self, step: int) -> int:
+        """Discriminator phases of this step; a pure function of the step."""
+        return self.config.d_steps
+
+    def constrain(self, D: Discriminator) -> None:
+        """Changes D's parameters in place after each of its updates; nothing by default."""
+
+    def remarks(self) -> Sequence[str]:
+        """What is unwise about this configuration, for the log."""
+        return ()
 
     def choose_references(self, real: Sequences, end: int | None, rng: torch.Generator) -> References | None:
         """The real sequences that its scores compare with; they travel to the workers. None by default."""
@@ -96,13 +125,13 @@ class Algorithm(nn.Module):
     def generator_loss(
         self, G: Generator, D: Discriminator, fake: Rollouts, real: Sequences, rng: torch.Generator
     ) -> Loss:
-        """The loss whose gradient reaches G only."""
+        """What G descends: the trainer takes the gradient of its parameters and of no others."""
 
     @abstractmethod
     def discriminator_loss(
         self, G: Generator, D: Discriminator, fake: Sequences, real: Sequences, rng: torch.Generator
     ) -> Loss:
-        """The loss whose gradient reaches D only."""
+        """What D descends, likewise."""
 
 
 class PretrainingOnly(Algorithm):

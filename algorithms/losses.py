@@ -6,8 +6,10 @@ Logits everywhere, never probabilities: with l = log D - log(1 - D), -log D = so
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from algorithms.models.base import Discriminator
@@ -47,6 +49,55 @@ def judge(D: Discriminator, fake: Sequences, real: Sequences) -> Loss:
         "d/accuracy_fake": (d_fake < 0).float().mean(),
     }
     return Loss(binary_cross_entropy(d_real, d_fake) + D.regularization(), told)
+
+
+def wasserstein(real: Tensor, fake: Tensor) -> Tensor:
+    """``mean f(fake) - mean f(real)``, which a critic descends; its negative estimates the Wasserstein
+    distance, up to f's Lipschitz constant. Values of the critic [B]. Arjovsky et al. 2017, Eq. 2."""
+    return fake.mean() - real.mean()
+
+
+def interpolate(real: Tensor, fake: Tensor, epsilon: Tensor) -> Tensor:
+    """``epsilon real + (1 - epsilon) fake``, [B, ...] each, with epsilon [B]: one for each row."""
+    share = epsilon.view(-1, *[1] * (real.dim() - 1))
+    return share * real + (1 - share) * fake
+
+
+def slope_norm(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``|| grad f(x) ||_2`` of each row, over all its entries, with a gradient of its own: [B].
+
+    Args:
+        f: a critic, [B, ...] -> [B]; each value must depend on its own row alone.
+        x: [B, ...] a constant.
+    """
+    x = x.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(f(x).sum(), x, create_graph=True)
+    return (slope.flatten(1).square().sum(1) + 1e-12).sqrt()  # a root has no slope at 0
+
+
+def gradient_penalty(norm: Tensor, *, one_sided: bool = False) -> Tensor:
+    """``mean (|| grad f(x^) ||_2 - 1)^2``: Gulrajani et al. 2017, Eq. 3.
+
+    Args:
+        norm: [B] at the interpolates.
+        one_sided: whether norms below 1 cost nothing.
+    """
+    excess = (norm - 1).clamp_min(0) if one_sided else norm - 1
+    return excess.square().mean()
+
+
+@torch.no_grad()
+def clip_parameters(net: nn.Module, c: float) -> None:
+    """Every parameter of a network into [-c, c], in place: Arjovsky et al. 2017, Algorithm 1."""
+    for parameter in net.parameters():
+        parameter.clamp_(-c, c)
+
+
+def whitened(credit: Tensor, mask: Tensor) -> Tensor:
+    """Less the mean, in units of the standard deviation, over what counts in the whole batch; [B, T] both."""
+    counted = credit[mask]
+    scale = counted.std(correction=0).clamp_min(1e-8)
+    return (credit - counted.mean()) / scale * mask
 
 
 def log_mean_exp(logits: Tensor, dim: int) -> Tensor:

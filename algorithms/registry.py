@@ -17,11 +17,29 @@ from algorithms.mle import MLE
 from algorithms.pg_bleu import PGBLEU
 from algorithms.scheduled_sampling import ScheduledSampling
 from algorithms.seqgan import SeqGAN
+from algorithms.wgan import WGAN
+from algorithms.wgan_gp import WGANGP
 
-ALGORITHMS: tuple[type[Algorithm], ...] = (SeqGAN, MLE, ScheduledSampling, PGBLEU, MaliGAN, BGAN)
+ALGORITHMS: tuple[type[Algorithm], ...] = (
+    SeqGAN,
+    MLE,
+    ScheduledSampling,
+    PGBLEU,
+    MaliGAN,
+    BGAN,
+    WGAN,
+    WGANGP,
+)
 
 AlgorithmConfig = Annotated[
-    SeqGAN.Config | MLE.Config | ScheduledSampling.Config | PGBLEU.Config | MaliGAN.Config | BGAN.Config,
+    SeqGAN.Config
+    | MLE.Config
+    | ScheduledSampling.Config
+    | PGBLEU.Config
+    | MaliGAN.Config
+    | BGAN.Config
+    | WGAN.Config
+    | WGANGP.Config,
     Field(discriminator="name"),
 ]
 

@@ -15,6 +15,8 @@ real as generated sequences (there: shuffled together). After the end symbol the
 paper has fixed lengths). ``policy_delay`` is 0 as in the paper; the authors' code sets 0.8, which in
 their graph has no effect on sampling. ``baseline`` is none and ``reward`` the probability, as in the paper;
 the other choices are ours: a probability near 0 or 1 hides differences that the logit still shows.
+``discriminator_loss`` = wasserstein replaces Eq. 5 by the critic of Arjovsky et al. 2017 (WGAN, Algorithm 1);
+its value has no scale of its own and is whitened.
 """
 
 from __future__ import annotations
@@ -23,10 +25,18 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from algorithms.base import Algorithm
-from algorithms.losses import difference_of_neighbours, judge, policy_gradient, subtract_position_mean
+from algorithms.losses import (
+    clip_parameters,
+    difference_of_neighbours,
+    judge,
+    policy_gradient,
+    subtract_position_mean,
+    wasserstein,
+    whitened,
+)
 from algorithms.models.base import Discriminator, Generator
 from algorithms.types import Loss, Rollouts, RolloutSpec, Sequences
 
@@ -44,15 +54,36 @@ class SeqGAN(Algorithm):
         reward: Literal["probability", "logit"] = "probability"
         """What D says of a completed sequence: the probability, as in the paper, or log D - log(1 - D)."""
 
+        discriminator_loss: Literal["cross_entropy", "wasserstein"] = "cross_entropy"
+        """Eq. 5; or D is WGAN's critic, whose value, whitened over the minibatch, is the reward."""
+
+        clip: float = Field(0.01, gt=0)
+        """Bound of the critic's weights, for discriminator_loss = wasserstein; its optimiser is RMSProp."""
+
     config: Config
+
+    @property
+    def has_logit(self) -> bool:
+        return self.config.discriminator_loss == "cross_entropy"
+
+    def optimizer(self, net: nn.Module, lr: float) -> torch.optim.Optimizer:
+        if not self.has_logit and isinstance(net, Discriminator):
+            return torch.optim.RMSprop(net.parameters(), lr=lr)
+        return super().optimizer(net, lr)
+
+    def constrain(self, D: Discriminator) -> None:
+        if not self.has_logit:
+            clip_parameters(D, self.config.clip)
 
     def rollouts(self, step: int) -> RolloutSpec:
         return RolloutSpec(completions=self.config.completions)
 
     def credit(self, fake: Rollouts) -> Tensor:
         logits = fake.scores[..., 0]
-        rewards = logits if self.config.reward == "logit" else logits.sigmoid()
+        rewards = logits if not self.has_logit or self.config.reward == "logit" else logits.sigmoid()
         Q = rewards.mean(-1)  # [B, T]  Eq. 4
+        if not self.has_logit:  # its scale drifts
+            Q = whitened(Q, fake.sequences.mask)
         if self.config.baseline == "position_mean":
             return subtract_position_mean(Q, fake.sequences.mask)
         if self.config.baseline == "neighbour":
@@ -69,4 +100,8 @@ class SeqGAN(Algorithm):
     def discriminator_loss(
         self, G: Generator, D: Discriminator, fake: Sequences, real: Sequences, rng: torch.Generator
     ) -> Loss:
+        if not self.has_logit:
+            f_real, f_fake = D.judge(real, fake)
+            loss = wasserstein(f_real, f_fake)
+            return Loss(loss, {"d/wasserstein": -loss.detach()})
         return judge(D, fake, real)  # Eq. 5

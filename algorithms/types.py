@@ -173,6 +173,8 @@ class RolloutSpec:
         scores: names in ``algorithms.scores``; K of them.
         precision: of the scores; the trainer fills in what the run has settled on.
         delayed: whether the rollout policy draws the sequences, not the generator.
+        drawn: whether there are tokens; False: latent sources alone, all else is padding, for losses that go
+            through the generator's relaxed symbols.
     """
 
     samples: int = 1
@@ -181,6 +183,7 @@ class RolloutSpec:
     scores: tuple[str, ...] = ("logit",)
     precision: Precision = "fp32"
     delayed: bool = False
+    drawn: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
     advseq bench --json > docs/benchmarks/MACHINE.json
     advseq bench --workers --json > docs/benchmarks/MACHINE.workers.json
+    advseq bench --critic --json > docs/benchmarks/MACHINE.critic.json
     advseq bench --growth docs/benchmarks/MACHINE --json > /dev/null
     python docs/benchmarks.py                                             # writes docs/benchmarks.md anew
 
@@ -25,7 +26,7 @@ def main() -> None:
         "Made by `python docs/benchmarks.py` from the files under `docs/benchmarks/`.",
     ]
     for path in sorted(FOLDER.glob("*.json")):
-        if path.stem.endswith(".workers"):
+        if path.stem.endswith((".workers", ".critic")):
             continue
         found, notes = json.loads(path.read_text()), FOLDER / f"{path.stem}.md"
         parts += ["", f"## {path.stem}", ""]
@@ -35,6 +36,9 @@ def main() -> None:
         workers = FOLDER / f"{path.stem}.workers.json"
         if workers.is_file():
             parts += _workers(json.loads(workers.read_text()))
+        critic = FOLDER / f"{path.stem}.critic.json"
+        if critic.is_file():
+            parts += _critics(json.loads(critic.read_text()))
         growth = FOLDER / path.stem / "growth.json"
         if growth.is_file():
             parts += _growth(json.loads(growth.read_text()), path.stem)
@@ -78,6 +82,18 @@ def _workers(found: dict[str, Any]) -> list[str]:
         f"{_time(row['seconds'])} | {row['efficiency']:.2f} | {_time(row['controller_s_per_unit'])} |"
         for row in found["simulated"]
     ]
+    return lines
+
+
+def _critics(found: dict[str, Any]) -> list[str]:
+    lines = [
+        "",
+        "| a critic's step, 64 rows of 32 characters, 5 blocks of 512 | time | ratio |",
+        "|---|---|---|",
+    ]
+    for row in found["critics"]:
+        ratio = row["note"] if row["ratio"] is None else f"{row['ratio']:.2f}"
+        lines.append(f"| {row['critic']} | {_time(row['seconds'])} | {ratio} |")
     return lines
 
 

@@ -20,7 +20,31 @@ def pictures(group: Group) -> dict[str, tuple[str, Callable[[], Figure]]]:
     if any(run.get("temperatures") for run in group.runs):
         words = "Quality against diversity at every temperature, a line a seed; squares: temperature 1"
         found["temperatures.png"] = (words, lambda: _temperatures(group))
+    if group.runs and "eval/js_4_unigram" in group.runs[0]["metrics"]:
+        words = "Divergence of n-grams (dashed: the floor) and the critic's gradient, a line a seed"
+        found["characters.png"] = (words, lambda: _characters(group))
     return found
+
+
+def _characters(group: Group) -> Figure:
+    """JS_1 .. JS_4 of every evaluation, and beside it the norm of the critic's gradient at interpolates."""
+    figure = new_figure(12.0, 4.6)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    for n, colour in zip((1, 2, 3, 4), ("#0072b2", "#009e73", "#d55e00", "#000000"), strict=True):
+        name = f"eval/js_{n}"
+        for run in group.runs:
+            points = [(p["step"], p[name]) for p in group.file(run, "curve") if name in p]
+            label = f"JS-{n}" if run is group.runs[0] else None
+            left.plot(*zip(*points, strict=True), color=colour, linewidth=1.2, label=label)
+        left.axhline(group.runs[0]["metrics"][f"{name}_floor"], color=colour, linestyle="--", linewidth=0.8)
+    left.set(xlabel="step", ylabel="bits", ylim=(0, 1.02))
+    left.legend(frameon=False, loc="lower left", ncols=4)
+    for run in group.runs:
+        name = "d/interpolate_grad_norm"
+        points = [(p["step"], p[name]) for p in group.file(run, "curve") if name in p]
+        right.plot(*zip(*points, strict=True), color="#0072b2", linewidth=1.2)
+    right.set(xlabel="step", ylabel="norm of the critic's gradient", yscale="log")
+    return figure
 
 
 def _curves(group: Group) -> Figure:

@@ -40,14 +40,22 @@ COLUMNS = (
     ("eval/unique_rate", "unique"),
     ("eval/novelty", "novelty"),
     ("eval/frechet", "Frechet"),
+    ("eval/js_1", "JS-1"),
+    ("eval/js_2", "JS-2"),
+    ("eval/js_3", "JS-3"),
+    ("eval/js_4", "JS-4"),
+    ("eval/known_words", "known words"),
 )
 OF_TEXT = {"eval/lm_score", "eval/reverse_lm_score", "eval/bleu_2", "eval/bleu_5", "eval/self_bleu_5",
            "eval/novelty", "eval/frechet"}  # fmt: skip
+OF_CHARACTERS = {"eval/js_1", "eval/js_2", "eval/js_3", "eval/js_4", "eval/known_words"}
+BESIDE_CHARACTERS = {"eval/lm_score", "eval/reverse_lm_score", "eval/unique_rate", "eval/novelty"}
 RANKS = (
     ("eval/d_auc", "Held-out real sequences above samples by D's logit (0.5: chance)"),
     ("eval/d_rank_oracle", "Rank correlation of the oracle's likelihood with D's logit over samples"),
     ("eval/g_rank_oracle", "The same with the generator's own likelihood"),
 )
+KEPT = ("eval/", "temperature", "d/wasserstein", "d/interpolate_grad_norm")
 LIMIT = 50_000
 MARGIN = "eval/control_margin"
 
@@ -200,20 +208,38 @@ def _provenance(groups: Sequence[Group]) -> Iterator[str]:
         )
 
 
-def _table(group: Group) -> list[str]:
-    """Rows: lowest of pretraining, start, end, controls, real. Cells: mean over seeds, and the spread."""
+def _rows_of(group: Group) -> list[tuple[str, list[dict[str, float]]]]:
+    """Lowest of pretraining, start, end, controls, real: a label, and what every run has."""
     runs, first = group.runs, group.runs[0]
     rows: list[tuple[str, list[dict[str, float]]]] = []
     if first["baseline"] and first["controls"]:
         rows += [("lowest of pretraining", [run["pretraining_lowest"] for run in runs])]
         rows += [("start of the adversarial stage", [run["baseline"] for run in runs])]
+    elif first["baseline"] and "eval/js_4_unigram" in first["metrics"]:
+        rows += [("start", [run["baseline"] for run in runs])]
     rows += [(f"**{first['algorithm']}**", [run["metrics"] for run in runs])]
     for control in first["controls"]:
         rows.append((control.replace("_", " "), [run["controls"][control] for run in runs]))
     if first.get("real"):
         rows.append(("real sequences", [run["real"] for run in runs]))
+    if "eval/js_4_unigram" in first["metrics"]:
+        rows.append(("characters drawn one by one", [_unigram(run["metrics"]) for run in runs]))
+    return rows
+
+
+def _table(group: Group) -> list[str]:
+    """Cells: the mean over seeds, and the spread."""
+    runs, first, rows = group.runs, group.runs[0], _rows_of(group)
     text = "eval/nll_oracle" not in first["metrics"]
-    lines = _beside(rows, {name for name, _ in COLUMNS if text or name not in OF_TEXT})
+    wanted = {name for name, _ in COLUMNS if text or name not in OF_TEXT} - OF_CHARACTERS
+    if "eval/js_4_unigram" in first["metrics"]:
+        wanted = OF_CHARACTERS | {
+            "eval/lm_score",
+            "eval/reverse_lm_score",
+            "eval/unique_rate",
+            "eval/novelty",
+        }
+    lines = _beside(rows, wanted)
     seeds = ", ".join(str(run["seed"]) for run in runs)
     lines += ["", f"Seeds {seeds}: the mean, and in brackets the least and the greatest; nats per token."]
     if floor := group.values("metrics.eval/nll_oracle_floor"):
@@ -228,6 +254,12 @@ def _table(group: Group) -> list[str]:
             start, end = (", ".join(f"{value:.3f}" for value in values) for values in found)
             lines += [f"{words}, by seed: {start} at the start of the adversarial stage, {end} at its end."]
     return lines
+
+
+def _unigram(metrics: Json) -> dict[str, float]:
+    """What characters that are drawn one by one have, under the names of the samples' metrics."""
+    ending = "_unigram"
+    return {name.removesuffix(ending): v for name, v in metrics.items() if name.endswith(ending)}
 
 
 def _beside(rows: Sequence[tuple[str, list[dict[str, float]]]], wanted: set[str]) -> list[str]:
@@ -289,7 +321,7 @@ def _typed(value: Any) -> str:
 
 
 def _rounded(metrics: Mapping[str, float]) -> dict[str, float]:
-    kept = {name: value for name, value in metrics.items() if name.startswith(("eval/", "temperature"))}
+    kept = {name: value for name, value in metrics.items() if name.startswith(KEPT)}
     return {name: round(value, 5) for name, value in kept.items()}
 
 

@@ -81,20 +81,30 @@ class Codec:
     Attributes:
         level: what a token is.
         length: T, tokens of a padded sequence, the end symbol included; settled by the training lines.
+        filled: whether every sequence has T tokens, lines being filled up with the end symbol.
         alphabet: what models and rollouts need to know of the vocabulary.
     """
 
-    def __init__(self, tokenizer: Tokenizer, level: Level, length: int, unknown_seen: bool) -> None:
-        self.level, self.length = level, length
+    def __init__(
+        self, tokenizer: Tokenizer, level: Level, length: int, unknown_seen: bool, filled: bool = False
+    ) -> None:
+        self.level, self.length, self.filled = level, length, filled
         self._tokenizer = tokenizer
         vocabulary = tokenizer.get_vocab(with_added_tokens=False)
         self._spelling = sorted(vocabulary, key=vocabulary.__getitem__)
         banned = (PAD,) if unknown_seen else (PAD, UNKNOWN)
-        self.alphabet = Alphabet(size=len(vocabulary), start=PAD, end=END, pad=PAD, banned=banned)
+        end = None if filled else END
+        self.alphabet = Alphabet(size=len(vocabulary), start=PAD, end=end, pad=PAD, banned=banned)
 
     @classmethod
     def fit(
-        cls, lines: Sequence[str], level: Level, max_vocabulary: int, max_length: int | None = None
+        cls,
+        lines: Sequence[str],
+        level: Level,
+        max_vocabulary: int,
+        max_length: int | None = None,
+        *,
+        filled: bool = False,
     ) -> Codec:
         """Learns the vocabulary from the training lines.
 
@@ -103,6 +113,7 @@ class Codec:
             level: what a token is.
             max_vocabulary: most symbols in all (V), the three reserved ones included.
             max_length: T, the end symbol included. None: the longest line and its end, at most ``LONGEST``.
+            filled: whether lines are filled up to T with the end symbol.
 
         Raises:
             UserError: no lines, or a byte-level vocabulary that has no room for the bytes.
@@ -127,15 +138,16 @@ class Codec:
         ranked = sorted(counts, key=lambda token: (-counts[token], token))
         vocabulary = {token: id for id, token in enumerate((*RESERVED, *ranked[:room]))}
         tokenizer = _tokenizer(level, vocabulary, merges)
-        length = max_length or min(LONGEST, 1 + max(map(len, _batch(tokenizer, lines))))
-        return cls(tokenizer, level, length, unknown_seen)
+        length = max_length or min(LONGEST, (not filled) + max(map(len, _batch(tokenizer, lines))))
+        return cls(tokenizer, level, length, unknown_seen, filled)
 
     def encode(self, lines: Sequence[str], max_length: int | None = None) -> tuple[Sequences, int]:
         """Token ids with the end symbol, padded to T.
 
         A line that does not fit is cut to its first T tokens and has no end symbol: it fills its row,
         as a sampled sequence does that is stopped at T, so the likelihood of either is the same product.
-        An end symbol in its place would teach the model to end in the middle.
+        An end symbol in its place would teach the model to end in the middle. Where rows are filled, an end
+        symbol stands in every place behind the line, and a line of T tokens has none.
 
         Args:
             lines: any lines; a token that is not in the vocabulary becomes ``<unk>``.
@@ -149,8 +161,8 @@ class Codec:
             raise ValueError(f"max_length is {T}; at least 1 token is wanted")
         rows, cut = [], 0
         for ids in _batch(self._tokenizer, lines):
-            cut += len(ids) >= T
-            rows.append([*ids, END, *[PAD] * (T - len(ids) - 1)][:T])
+            cut += len(ids) > T - (not self.filled)
+            rows.append([*ids, END, *[END if self.filled else PAD] * (T - len(ids) - 1)][:T])
         tokens = torch.tensor(rows, dtype=torch.int64).reshape(len(rows), T)
         return Sequences(tokens, self.alphabet.lengths(tokens)), cut
 
@@ -183,6 +195,7 @@ class Codec:
             "level": self.level,
             "length": self.length,
             "unknown_seen": UNKNOWN not in self.alphabet.banned,
+            "filled": self.filled,
             "tokenizer": json.loads(self._tokenizer.to_str()),
         }
         path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -199,7 +212,8 @@ class Codec:
             if document["format"] != _FORMAT:
                 raise ValueError(f"format {document['format']}, where {_FORMAT} is known")
             tokenizer = Tokenizer.from_str(json.dumps(document["tokenizer"]))
-            return cls(tokenizer, document["level"], document["length"], document["unknown_seen"])
+            unknown_seen, filled = document["unknown_seen"], document.get("filled", False)
+            return cls(tokenizer, document["level"], document["length"], unknown_seen, filled)
         except FileNotFoundError:
             raise UserError(f"there is no vocabulary file {path}: the run or model is incomplete") from None
         except OSError as error:

@@ -35,10 +35,14 @@ CONTROLS: tuple[ControlName, ...] = (
 
 
 class DataConfig(Frozen):
-    """Where sequences come from: your own text (``path``), or a synthetic oracle (everything else)."""
+    """Where sequences come from: your own text (``path``), or what is built in."""
 
     path: Path | None = None
-    """Your corpus: UTF-8 text, one sequence a line. Empty: the synthetic oracle."""
+    """Your corpus: UTF-8 text, one sequence a line. Empty: what ``builtin`` names."""
+
+    builtin: Literal["oracle", "python_topics"] = "oracle"
+    """Data without a path: the synthetic oracle, or the topics of Python's help, some thousands of lines of
+    English that come with every Python."""
 
     level: Literal["word", "character", "bpe"] = "word"
     """How a line becomes tokens."""
@@ -49,6 +53,10 @@ class DataConfig(Frozen):
     max_length: int | None = Field(None, ge=2)
     """Longest sequence in tokens, the end symbol included; longer lines are cut. Empty: the longest line,
     at most 64."""
+
+    filled: bool = False
+    """Whether every sequence has max_length tokens, shorter lines filled up with the end symbol, as suits
+    generators that emit all positions at once."""
 
     validation: float = Field(0.05, gt=0, lt=0.5)
     """Share of lines held out to choose the best checkpoint."""
@@ -76,6 +84,11 @@ class DataConfig(Frozen):
 
     held_out: int = Field(10_000, ge=1)
     """Sequences drawn from the oracle for eval/nll_test, and as many for validation."""
+
+    @property
+    def text(self) -> bool:
+        """Whether the data are text."""
+        return self.path is not None or self.builtin == "python_topics"
 
 
 class PretrainConfig(Frozen):
@@ -254,9 +267,10 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _coherent(self) -> RunConfig:
-        if self.data.path is not None and self.data.oracle is not None:
+        if self.data.text and self.data.oracle is not None:
             raise ValueError(
-                "data.path and data.oracle exclude each other: give your text or an oracle, not both"
+                "data.path (or data.builtin = python_topics) and data.oracle exclude each other: "
+                "give text or an oracle, not both"
             )
         if self.data.validation + self.data.test > 0.8:
             raise ValueError("data.validation + data.test leave less than a fifth of the lines for training")

@@ -90,6 +90,9 @@ class ControlRuns:
         if "adversarial" not in algorithm.stages or not self.config.steps:
             return []
         chosen = list(self.config.chosen_controls())
+        if chosen and algorithm.relaxes:
+            self.say(f"{algorithm.config.name} gives no rewards: there are no controls")
+            return []
         if not algorithm.has_discriminator and "untrained_discriminator" in chosen:
             chosen.remove("untrained_discriminator")
             self.say(f"{algorithm.config.name} has no discriminator: no control with an untrained one")

@@ -52,6 +52,15 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
+def python_topics() -> list[str]:
+    """The lines of the help that every Python has about its language (``pydoc_data.topics``), without outer
+    blanks and blank lines. They differ a little from one version of Python to the next."""
+    from pydoc_data.topics import topics  # half a megabyte, wanted here alone
+
+    text = "\n".join(topics[name] for name in sorted(topics))
+    return [line for raw in text.split("\n") if (line := raw.strip())]
+
+
 def split(lines: list[str], validation: float, test: float) -> Splits:
     """Divides lines by their content: the same line always goes the same way, wherever it stands.
 

@@ -12,7 +12,7 @@ from algorithms.models.base import Generator
 from algorithms.types import Alphabet, Sequences, join_sequences
 from orchestrator.codec import Codec
 from orchestrator.config import DataConfig
-from orchestrator.corpus import fingerprint, read_lines, split
+from orchestrator.corpus import fingerprint, python_topics, read_lines, split
 from orchestrator.errors import UserError
 from orchestrator.oracle import draw_oracle, load_oracle
 from workers.generation import sample
@@ -85,7 +85,7 @@ def shape(config: DataConfig, codec: Codec | None = None) -> tuple[Alphabet, int
     Args:
         codec: of text that was read before; text without one is read.
     """
-    if codec is None and config.path is not None:
+    if codec is None and config.text:
         data = load_data(config)
         return data.alphabet, data.length
     if codec is not None:
@@ -104,7 +104,7 @@ def load_data(config: DataConfig, say: Callable[[str], None] = lambda _: None) -
     Raises:
         UserError: a file cannot be used, with the reason.
     """
-    return _from_text(config, say) if config.path is not None else _from_oracle(config, say)
+    return _from_text(config, say) if config.text else _from_oracle(config, say)
 
 
 def draw(G: Generator, count: int, address: Address) -> Sequences:
@@ -141,26 +141,30 @@ def _from_oracle(config: DataConfig, say: Callable[[str], None]) -> Dataset:
 
 
 def _from_text(config: DataConfig, say: Callable[[str], None]) -> Dataset:
-    assert config.path is not None
-    say(f"reading {config.path} ...")
-    lines = read_lines(config.path)
+    if config.path is None:
+        lines, source, stem = python_topics(), "the topics of Python's help", "python_topics"
+    else:
+        say(f"reading {config.path} ...")
+        lines, source, stem = read_lines(config.path), str(config.path), config.path.stem
     parts = split(lines, config.validation, config.test)
-    codec = Codec.fit(parts.train, config.level, config.max_vocabulary, config.max_length)
+    codec = Codec.fit(
+        parts.train, config.level, config.max_vocabulary, config.max_length, filled=config.filled
+    )
     encoded, cut = {}, 0
     for name in ("train", "validation", "test"):
         encoded[name], longer = codec.encode(getattr(parts, name))
         cut += longer
     if len(encoded["train"]) < 1:
-        raise UserError(f"data.path = {config.path}: nothing is left to train on after the held-out parts")
+        raise UserError(f"{source}: nothing is left to train on after the held-out parts")
     sizes = ", ".join(f"{len(sequences):,} {name}" for name, sequences in encoded.items())
     notes = [f"{len(lines):,} lines: {sizes}; V = {codec.alphabet.size:,}, T = {codec.length}"]
     if cut:
         notes.append(f"{cut:,} lines are longer than {codec.length} tokens and were cut (data.max_length)")
-    name = f"{config.path.stem}-{config.level}-{fingerprint(lines)}"
+    name = f"{stem}-{config.level}-{fingerprint(lines)}"
     return Dataset(
         name,
         _digest(encoded["train"], encoded["validation"], encoded["test"]),
-        str(config.path),
+        source,
         codec.alphabet,
         codec.length,
         encoded["train"],

@@ -56,7 +56,7 @@ def evaluate(
     if json_output:
         print_json(result)
         return
-    from orchestrator.report import metrics_table
+    from orchestrator.metrics_table import metrics_table
 
     print_shown(metrics_table(result))
     for name, text in sorted({text: name for name, text in result["signatures"].items()}.items()):

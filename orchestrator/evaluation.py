@@ -48,6 +48,7 @@ def evaluate(
     *,
     temperature: float = 1.0,
     thorough: bool = False,
+    has_logit: bool = True,
 ) -> Evaluation:
     """Measures the generator that the pool holds.
 
@@ -58,6 +59,7 @@ def evaluate(
         path: address of the samples.
         suite: measures the samples beside the data.
         thorough: whether by all that it has.
+        has_logit: whether D's value is a logit, so that its sign says something.
         temperature: of both the samples and the likelihood, so that they belong to one model.
     """
     G.eval()
@@ -93,8 +95,9 @@ def evaluate(
         parts = [part.to(device_of(D)) for part in pieces(data.test, 256)]
         real = torch.cat([D.logits(part.tokens, part.source) for part in parts])
         logits = fake.scores[:, 0, 0, 0]
-        metrics["eval/d_accuracy_real"] = (real > 0).float().mean().item()
-        metrics["eval/d_accuracy_fake"] = (logits < 0).float().mean().item()
+        if has_logit:
+            metrics["eval/d_accuracy_real"] = (real > 0).float().mean().item()
+            metrics["eval/d_accuracy_fake"] = (logits < 0).float().mean().item()
         metrics["eval/d_auc"] = area_under_curve(real.cpu(), logits)
     return Evaluation(metrics, tuple(undefined), scores.signatures, samples)
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.codec import END
 from orchestrator.config import RunConfig
 from orchestrator.data import Dataset
 from orchestrator.evaluation import evaluate, floor
+from orchestrator.metrics.characters import Characters
 from orchestrator.metrics.protocol import Protocol
 from orchestrator.metrics.suite import Suite
 from orchestrator.state import TrainState
@@ -70,6 +72,13 @@ class Told:
         }
 
 
+def _characters(data: Dataset) -> Characters | None:
+    codec = data.codec
+    if codec is None or codec.level != "character":
+        return None
+    return Characters(codec.spelling, data.train, data.test, END, filled=codec.filled)
+
+
 class Measure:
     """Evaluates states of one run, always on the same addresses: two results differ by the model, not by
     luck."""
@@ -87,6 +96,7 @@ class Measure:
         self._suite = Suite(
             data.spelling(),
             data.alphabet.end,
+            characters=_characters(data),
             train=data.train,
             test=data.test,
             protocol=Protocol(),
@@ -126,6 +136,7 @@ class Measure:
             self._suite,
             temperature=temperature,
             thorough=thorough,
+            has_logit=state.algorithm.has_logit,
         )
         if thorough and self._real is None:
             self._real = self._suite.real(settings.samples)

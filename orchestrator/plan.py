@@ -34,11 +34,9 @@ def plan(config: RunConfig) -> dict[str, Any]:
     spec = state.algorithm.rollouts(0)
     rows = config.batch_size * spec.samples * spec.completions * (length - 1)
     adversarial = config.steps if "adversarial" in state.algorithm.stages else 0
-    half = max(1, config.batch_size // 2)
-    judged = state.algorithm.has_discriminator
-    minibatches = (
-        math.ceil(train / half) * config.algorithm.d_epochs * config.algorithm.d_steps if judged else 0
-    )
+    settings, half = config.algorithm, config.algorithm.d_batch or max(1, config.batch_size // 2)
+    phase = math.ceil(min(train, settings.d_sequences or train) / half) * settings.d_epochs
+    minibatches = phase * state.algorithm.d_phases(0) if state.algorithm.has_discriminator else 0
     sequences = config.batch_size * spec.samples
     units = math.ceil(sequences / unit_of(config, state, config.rollout.workers)) if rows else 0
     trained = sum(parameters[name] for name in ("generator", "discriminator"))
@@ -75,7 +73,7 @@ def _placement(config: RunConfig) -> dict[str, Any]:
 
 def _data(config: RunConfig) -> tuple[Alphabet, int, int]:
     """The alphabet, T and the number of training sequences, without drawing any from an oracle."""
-    if config.data.path is not None:
+    if config.data.text:
         data = load_data(config.data)
         return data.alphabet, data.length, len(data.train)
     return *shape(config.data), config.data.sequences

@@ -17,6 +17,7 @@ from orchestrator.config import RunConfig
 from orchestrator.passwords import hidden, without_login
 from orchestrator.recipe import resolved
 from orchestrator.run_directory import RunDirectory, versions, write_json
+from orchestrator.sample_table import TAG, write_sample_table
 
 Say = Callable[[str], None]
 STATUS: dict[str, tracking.Status] = {"finished": "FINISHED", "stopped": "KILLED"}
@@ -87,7 +88,7 @@ class Publication:
         self._run.rewind()
 
     def samples(self, path: Path) -> None:
-        """Shows a file of samples, and later pictures and tables."""
+        """Shows a file of samples."""
         self._run.log_file(path, "samples")
 
     def close(self, summary: Mapping[str, Any]) -> None:
@@ -99,6 +100,9 @@ class Publication:
             if (path / table).is_file():
                 self._run.log_file(path / table)
         tags = {"status": summary["status"], "reason": summary["reason"][:500]}
+        if (samples := write_sample_table(path)) is not None:
+            self._run.log_file(samples)
+            tags |= TAG
         if "parameters_sha256" in summary:
             tags["parameters_sha256"] = summary["parameters_sha256"]
         named = {text: name for name, text in reversed(summary.get("signatures", {}).items())}

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.margin import plane
-from orchestrator.progress import duration, number
+from orchestrator.progress import duration
 
 Metrics = Mapping[str, Any]
 
@@ -27,6 +27,8 @@ HEADINGS: Final = {
     "eval/nll_test": "NLL_test",
     "eval/nll_validation": "NLL_valid.",
     "eval/lm_score": "LM score",
+    "eval/js_4": "JS-4",
+    "eval/known_words": "known words",
     "eval/unique_rate": "unique",
     "eval/self_bleu_2": "self-BLEU-2",
     "eval/self_bleu_4": "self-BLEU-4",
@@ -43,11 +45,13 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     rows = list(_rows(summary))
     text = "eval/nll_oracle" in summary.get("undefined", ())
     skipped = {"eval/self_bleu_2"} if text else {"eval/self_bleu_4", "eval/nll_validation", "eval/lm_score"}
+    if "eval/js_4_unigram" not in _final(summary):  # of words, divergences say little
+        skipped |= {"eval/js_4"}
     undefined = set(summary.get("undefined", ())) | skipped
     columns = [
         name
         for name in HEADINGS
-        if name not in undefined and any(_value(metrics, name) is not None for _, metrics, _ in rows)
+        if name not in undefined and any(finite(metrics, name) is not None for _, metrics, _ in rows)
     ]
     title = f"{summary.get('recipe', 'run')}, seed {summary.get('seed', '?')}"
     table = Table(title=title, box=SIMPLE_HEAD, show_edge=False, padding=0)
@@ -56,12 +60,14 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     for name in columns:
         table.add_column(HEADINGS[name], justify="right", no_wrap=True, min_width=len(HEADINGS[name]))
     for label, metrics, own in rows:
-        values = (_value(metrics, name) for name in columns)
+        values = (finite(metrics, name) for name in columns)
         cells = ["-" if value is None else f"{value:.3f}" for value in values]
         table.add_row(label, *cells, style="bold" if own else "")
-    floor = _value(_final(summary), "eval/nll_oracle_floor")
+    floor = finite(_final(summary), "eval/nll_oracle_floor")
     notes = [] if floor is None else [f"Floor: the oracle's own NLL_oracle is {floor:.3f}."]
     notes.append("NLL and entropy in nats per token.")
+    if (chance := finite(_final(summary), "eval/js_4_unigram")) is not None:
+        notes.append(f"JS in bits; characters drawn one by one have a JS-4 of {chance:.3f}.")
     if any(label.startswith("* ") for label, _, _ in rows):
         notes.append(f"* a control that did as well as {_name(summary)}, or better.")
     table.caption = " ".join(notes)
@@ -74,10 +80,12 @@ def verdict(summary: Mapping[str, Any]) -> list[str]:
     if pair is None or not _adversarial(summary):
         return []
     lines = [_change(summary, *pair)]
+    if not summary.get("controls") and not _pretrained(summary):
+        return [*lines, _WITHOUT_LIKELIHOOD]
     if not summary.get("controls"):
         return [*lines, "No controls were run: nothing here shows that it was the discriminator that helped."]
     lines += [*_compare_ends(summary, pair[1]), _compare_curves(summary, *pair)]
-    margin, breadth = _value(final, "eval/control_margin"), HEADINGS[pair[0]]
+    margin, breadth = finite(final, "eval/control_margin"), HEADINGS[pair[0]]
     if margin is not None:
         below = (
             f"{_name(summary)} lies below every control"
@@ -88,34 +96,6 @@ def verdict(summary: Mapping[str, Any]) -> list[str]:
     elif "eval/control_margin" in summary.get("undefined", ()):
         lines.append(f"Control margin: not defined, no control reaches the {breadth} of {_name(summary)}.")
     return lines
-
-
-def metrics_table(result: Mapping[str, Any]) -> Table:
-    """All metrics of one evaluation, beside the start's and those of real sequences where they are known.
-
-    Keys: ``metrics``, ``undefined``, ``signatures``, and ``start``, ``real``; ``checkpoint`` and
-    ``temperature`` of a run, or ``file``.
-    """
-    if "file" in result:
-        title = f"{result['samples']:,} samples of {result['file']}"
-    else:
-        title = f"checkpoint {result.get('checkpoint', '?')}, temperature {result.get('temperature', 1.0):g}"
-    beside = {label: result[key] for key, label in _BESIDE.items() if result.get(key)}
-    table = Table(title=title, box=None, title_justify="left", pad_edge=False, show_header=bool(beside))
-    table.min_width = len(title)
-    table.add_column(no_wrap=True)
-    for label in ("samples", *beside):
-        table.add_column(label, justify="right", no_wrap=True)
-    for name, value in result["metrics"].items():
-        others = (_value(metrics, name) for metrics in beside.values())
-        cells = ("" if other is None else number(other) for other in others)
-        table.add_row(name, number(float(value)), *cells)
-    for name in result.get("undefined", ()):
-        table.add_row(name, Text("not defined", "dim"))
-    return table
-
-
-_BESIDE: Final = {"start": "MLE start", "real": "real"}
 
 
 def closing(summary: Mapping[str, Any], directory: Path, links: Mapping[str, str]) -> list[RenderableType]:
@@ -145,6 +125,9 @@ def closing(summary: Mapping[str, Any], directory: Path, links: Mapping[str, str
     return parts
 
 
+_WITHOUT_LIKELIHOOD: Final = (
+    "This run had no likelihood training: all that it learned came by way of the discriminator."
+)
 _LINKS: Final = {"command": "compare runs", "page": "in MLflow", "model": "model"}
 
 
@@ -152,8 +135,8 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Metrics, bool]]:
     """Label, metrics, and whether the row is the run's own end."""
     name, start, lowest = _name(summary), summary.get("baseline"), summary.get("pretraining_lowest") or {}
     if _adversarial(summary):
-        yield "MLE (start)", start or {}, False
-        if lowest:
+        yield "MLE (start)" if _pretrained(summary) else "start", start or {}, False
+        if lowest and _pretrained(summary):
             yield f"MLE (lowest, step {lowest.get('step', '?')})", lowest, False
     yield (
         name + (" (end)" if summary.get("status", "finished") == "finished" else " (so far)"),
@@ -168,7 +151,7 @@ def _rows(summary: Mapping[str, Any]) -> Iterator[tuple[str, Metrics, bool]]:
         found = [*_ends(summary, pair[1]), *_within(summary, *pair)]
         winners = {control for _, control in _as_low(summary, pair[1], found)}
     for control, metrics in (summary.get("controls") or {}).items():
-        temperature = _value(metrics, "temperature")
+        temperature = finite(metrics, "temperature")
         at = "" if temperature is None else f", T={temperature:.2f}"
         yield ("* " if control in winners else "") + _label(control) + at, metrics, False
     if summary.get("real"):
@@ -179,12 +162,12 @@ def _change(summary: Mapping[str, Any], across: str, down: str) -> str:
     start, final = summary.get("baseline") or {}, _final(summary)
     parts = []
     for metric in (down, across):
-        before, after = _value(start, metric), _value(final, metric)
+        before, after = finite(start, metric), finite(final, metric)
         if before is not None and after is not None:
             parts.append(f"{HEADINGS[metric]} {before:.3f} -> {after:.3f} ({after - before:+.3f})")
     sentence = f"In the adversarial stage: {', '.join(parts)}"
-    lowest = _value(summary.get("pretraining_lowest") or {}, down)
-    if lowest is None:
+    lowest = finite(summary.get("pretraining_lowest") or {}, down)
+    if lowest is None or not _pretrained(summary):
         return sentence + "."
     gap = round(final[down] - lowest, 3)
     where = f"{abs(gap):.3f} {'below' if gap < 0 else 'above'}" if gap else "at"
@@ -231,7 +214,7 @@ def _ends(summary: Mapping[str, Any], down: str) -> list[tuple[float, str]]:
     controls = (
         (name, end) for name, end in (summary.get("controls") or {}).items() if name != "colder_start"
     )
-    return sorted((level, name) for name, end in controls if (level := _value(end, down)) is not None)
+    return sorted((level, name) for name, end in controls if (level := finite(end, down)) is not None)
 
 
 def _within(summary: Mapping[str, Any], across: str, down: str) -> list[tuple[float, str]]:
@@ -253,12 +236,18 @@ def _as_low(summary: Mapping[str, Any], down: str, found: list[tuple[float, str]
 
 def _levels(curve: Sequence[Metrics], across: str, down: str, limit: float) -> Iterator[float]:
     """Ordinates of a curve where its abscissa is at most the limit, linear between evaluations."""
-    pairs = ((_value(point, across), _value(point, down)) for point in curve)
+    pairs = ((finite(point, across), finite(point, down)) for point in curve)
     points = [(x, y) for x, y in pairs if x is not None and y is not None]
     yield from (y for x, y in points if x <= limit)
     for (x0, y0), (x1, y1) in pairwise(points):
         if min(x0, x1) < limit < max(x0, x1):
             yield y0 + (y1 - y0) * (limit - x0) / (x1 - x0)
+
+
+def _pretrained(summary: Mapping[str, Any]) -> bool:
+    """Whether there was likelihood training: its evaluations are of later steps than the very first."""
+    lowest = summary.get("pretraining_lowest") or {}
+    return not lowest or lowest.get("step") != 0
 
 
 def _adversarial(summary: Mapping[str, Any]) -> bool:
@@ -273,7 +262,7 @@ def _final(summary: Mapping[str, Any]) -> Metrics:
     return metrics
 
 
-def _value(metrics: Metrics, name: str) -> float | None:
+def finite(metrics: Metrics, name: str) -> float | None:
     """A metric as a finite number, or None."""
     value = metrics.get(name)
     return None if value is None or not math.isfinite(float(value)) else float(value)

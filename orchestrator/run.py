@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from algorithms.registry import build
 from orchestrator import checkpoints
 from orchestrator.branch import Branch
 from orchestrator.checkpoints import DamagedCheckpoint, full_disk_explained
@@ -160,6 +161,8 @@ class Run:
         data = self._data or load_data(self.config.data, self.say)
         for note in data.notes:
             self.say(note)
+        for remark in build(self.config.algorithm).remarks():
+            self.warn(remark)
         self._remember(data)
         with open_processes(self.config, data, self.directory, self.say, self.warn) as processes:
             recovery = Recovery(self.config, self.directory, processes, self.warn)

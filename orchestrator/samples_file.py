@@ -12,7 +12,8 @@ from algorithms.types import Sequences
 from orchestrator.errors import UserError
 from orchestrator.metrics.mauve import mauve_lacks
 from orchestrator.metrics.protocol import PROTOCOLS, words_of
-from orchestrator.metrics.suite import Suite, signed
+from orchestrator.metrics.scores import signed
+from orchestrator.metrics.suite import Suite
 from orchestrator.text_file import text_lines
 
 

@@ -15,11 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from algorithms.models.base import Generator
+from algorithms.models.base import Generator, OneShotGenerator
 from algorithms.models.registry import GeneratorConfig
 from algorithms.types import Alphabet, Sequences, join_sequences
 from orchestrator.checkpoints import full_disk_explained
-from orchestrator.codec import Codec
+from orchestrator.codec import END, Codec
 from orchestrator.data import Dataset, decode
 from orchestrator.errors import UserError
 from orchestrator.run_directory import write_json
@@ -95,6 +95,10 @@ class Sampler:
     def _prefix(self, prefix: str) -> torch.Tensor:
         if not prefix.strip():
             return torch.empty(1, 0, dtype=torch.int64)
+        if isinstance(self.generator, OneShotGenerator):
+            raise UserError(
+                f"--prefix '{prefix}': this model emits all positions at once and cannot continue a beginning"
+            )
         alphabet = self.generator.alphabet
         if self.codec is None:
             try:
@@ -109,7 +113,7 @@ class Sampler:
             encoded, _ = self.codec.encode(
                 [prefix], 1 + len(prefix.encode())
             )  # no token is shorter than a byte
-            ids = [i for i in encoded.tokens[0, : int(encoded.lengths[0])].tolist() if i != alphabet.end]
+            ids = [i for i in encoded.tokens[0, : int(encoded.lengths[0])].tolist() if i != END]
             if set(ids) & set(alphabet.banned):
                 raise UserError(
                     f"--prefix '{prefix}': the model reads '{self.codec.decode(ids)}'; a word of it is not "

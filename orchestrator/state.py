@@ -29,12 +29,20 @@ def stage_total(config: RunConfig, stage: Stage) -> int:
     }[stage]
 
 
-def _fit(config: RunConfig, generator: Generator, algorithm: Algorithm) -> None:
-    """Refuses what a generator that emits all positions at once cannot do.
+def _fit(config: RunConfig, generator: Generator, discriminator: Discriminator, algorithm: Algorithm) -> None:
+    """Refuses what networks cannot do.
 
     Raises:
-        UserError: its likelihood, or completions of its prefixes, are asked for.
+        UserError: the likelihood of a generator that emits all positions at once, or completions of its
+            prefixes, are asked for; or a gradient through tokens.
     """
+    fits = isinstance(generator, OneShotGenerator) and discriminator.takes_relaxed
+    if not fits and algorithm.relaxes:
+        raise UserError(
+            f"algorithm.name = {config.algorithm.name} needs relaxed symbols, which not both of "
+            f"generator.name = {config.generator.name} and discriminator.name = {config.discriminator.name} "
+            "know: set generator.name=residual_conv and discriminator.name=residual_conv"
+        )
     if not isinstance(generator, OneShotGenerator):
         return
     name, spec = config.generator.name, algorithm.rollouts(0)
@@ -93,7 +101,7 @@ class TrainState:
                 algorithm = build(config.algorithm)
         except ValueError as problem:  # a model says that it does not fit the data
             raise UserError(str(problem)) from None
-        _fit(config, generator, algorithm)
+        _fit(config, generator, discriminator, algorithm)
         for net in (generator, discriminator, algorithm):
             net.to(device)
         state = cls(
@@ -111,8 +119,8 @@ class TrainState:
         G, D, A = self.generator, self.discriminator, config.algorithm
         self.optimizers = {
             "pretrain": torch.optim.Adam(G.parameters(), lr=config.pretrain.generator_lr, fused=True),
-            "generator": torch.optim.Adam(G.parameters(), lr=A.generator_lr, fused=True),
-            "discriminator": torch.optim.Adam(D.parameters(), lr=A.discriminator_lr, fused=True),
+            "generator": self.algorithm.optimizer(G, A.generator_lr),
+            "discriminator": self.algorithm.optimizer(D, A.discriminator_lr),
         }
 
     @property

@@ -9,8 +9,29 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from algorithms.types import Rollouts, Sequences
 from orchestrator.fingerprints import Fingerprint
 from orchestrator.hashing import of_rows
+
+
+def drawn(sequences: Sequences) -> tuple[Tensor, ...]:
+    """What was drawn of some sequences: their tokens, and the latent z that they come from."""
+    vector = None if sequences.source is None else sequences.source.vector
+    return (sequences.tokens,) if vector is None else (sequences.tokens, vector)
+
+
+def describe_rollouts(fake: Rollouts, credit: Tensor) -> Mapping[str, Tensor]:
+    """What is worth knowing of a generator batch whatever the algorithm: credits [B, T] and entropy."""
+    mask = fake.sequences.mask
+    earned = credit[mask]
+    return {
+        "reward/mean": earned.mean(),
+        "reward/std": earned.std(correction=0),
+        "reward/min": earned.min(),
+        "reward/max": earned.max(),
+        "adv/positive_ratio": (earned > 0).float().mean(),
+        "g/entropy": -fake.log_prob[mask].mean(),
+    }
 
 
 class StepMetrics:

@@ -10,7 +10,7 @@ from orchestrator.config import RunConfig
 from orchestrator.control_runs import ControlResults
 from orchestrator.journal import Record
 from orchestrator.margin import control_margin
-from orchestrator.metrics.suite import signed
+from orchestrator.metrics.scores import signed
 from orchestrator.run_directory import processor, versions
 
 

@@ -18,7 +18,7 @@ from orchestrator.errors import UserError
 from orchestrator.journal import Journal, start_step
 from orchestrator.logged_model import download_sampler
 from orchestrator.measure import Measure
-from orchestrator.metrics.suite import signed
+from orchestrator.metrics.scores import signed
 from orchestrator.open_pool import open_pool
 from orchestrator.run_directory import RunDirectory
 from orchestrator.sampling import Sampler

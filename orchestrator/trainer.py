@@ -12,24 +12,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from algorithms.base import Stage
-from algorithms.types import Loss, Precision, Rollouts, RolloutSpec, Sequences
+from algorithms.types import Loss, Precision, RolloutSpec, Sequences
 from orchestrator.config import RunConfig
 from orchestrator.errors import GuardError
 from orchestrator.hashing import of_networks
 from orchestrator.progress import Progress
 from orchestrator.state import TrainState, stage_total
-from orchestrator.step_metrics import StepMetrics
+from orchestrator.step_metrics import StepMetrics, describe_rollouts, drawn
 from workers import philox
 from workers.pool import Pool, Request
-
-NEGATIVES = RolloutSpec(scores=())
 
 
 class Trainer:
@@ -130,7 +127,8 @@ class Trainer:
 
     def _pretrain_discriminator(self, metrics: StepMetrics) -> None:
         place: philox.Path = (self.config.seed, "pretrain_discriminator", self.state.done)
-        self._discriminate(place, metrics, self.config.pretrain.discriminator_epochs, self.train, NEGATIVES)
+        spec = RolloutSpec(scores=(), drawn=not self.state.algorithm.relaxes)
+        self._discriminate(place, metrics, self.config.pretrain.discriminator_epochs, self.train, spec)
         self.publish()
 
     def _adversarial(self, metrics: StepMetrics) -> None:
@@ -143,14 +141,24 @@ class Trainer:
         if state.policy is not None and state.done == 0:  # Algorithm 1: beta <- theta where the stage begins
             state.policy.load_state_dict(state.generator.state_dict())
             self.publish()
-        for g in range(settings.g_steps):
+        phases = [self._generate, self._discriminate_all]
+        for phase in reversed(phases) if state.algorithm.discriminator_first else phases:
+            phase(path, metrics)
+        if state.policy is not None:
+            _blend(state.policy, state.generator, settings.policy_delay)
+        self.publish()
+
+    def _generate(self, path: philox.Path, metrics: StepMetrics) -> None:
+        """g updates of the generator, each on fresh rollouts."""
+        state = self.state
+        for g in range(self.config.algorithm.g_steps):
             place = (*path, "generator", g)
             real = self._draw_real((*place, "real"), self.config.batch_size)
             spec = replace(state.algorithm.rollouts(state.done), precision=self.precision)
             with metrics.timed("time/generate"):
                 wanted = Request(len(real), real.source, real if spec.clamp else None)
                 fake = replace(self.pool.collect(spec, wanted, place), step=state.done).to(self.device)
-                metrics.saw("rollouts", fake.sequences.tokens, fake.log_prob, fake.scores)
+                metrics.saw("rollouts", *drawn(fake.sequences), fake.log_prob, fake.scores)
             state.generator.train()
             state.discriminator.eval()
             with metrics.timed("time/g_update"), philox.global_random(place):
@@ -162,29 +170,30 @@ class Trainer:
                     philox.generator((*place, "loss")),
                 )
                 self.descend("generator", loss, metrics)
-            metrics.add(describe_rollouts(fake, state.algorithm.credit(fake)))
+            if spec.drawn:
+                metrics.add(describe_rollouts(fake, state.algorithm.credit(fake)))
             self.publish()
-        if self.trains_discriminator:
-            for d in range(settings.d_steps):
-                place = (*path, "discriminator", d)
-                few = settings.d_sequences
-                real = self.train if few is None else self._draw_real((*place, "positives"), few)
-                negatives = state.algorithm.negatives(state.done)
-                self._discriminate(place, metrics, settings.d_epochs, real, negatives)
-        if state.policy is not None:
-            _blend(state.policy, state.generator, settings.policy_delay)
-        self.publish()
+
+    def _discriminate_all(self, path: philox.Path, metrics: StepMetrics) -> None:
+        """The discriminator phases of a step."""
+        algorithm, done, few = self.state.algorithm, self.state.done, self.config.algorithm.d_sequences
+        for d in range(algorithm.d_phases(done) if self.trains_discriminator else 0):
+            place = (*path, "discriminator", d)
+            real = self.train if few is None else self._draw_real((*place, "positives"), few)
+            epochs = self.config.algorithm.d_epochs
+            self._discriminate(place, metrics, epochs, real, algorithm.negatives(done))
 
     def _discriminate(
         self, path: philox.Path, metrics: StepMetrics, epochs: int, positives: Sequences, spec: RolloutSpec
     ) -> None:
         """k epochs over the positives and as many fresh negatives; half of each minibatch is real."""
-        state, half = self.state, max(1, self.config.batch_size // 2)
+        state, half = self.state, self.config.algorithm.d_batch or max(1, self.config.batch_size // 2)
         with metrics.timed("time/negatives"):
             wanted = Request(len(positives), positives.source, positives if spec.clamp else None)
             fakes = self.pool.collect(spec, wanted, (*path, "negatives")).sequences
-            fakes = replace(fakes, source=positives.source)  # a latent z is the generator's own affair
-            metrics.saw("negatives", fakes.tokens)
+            metrics.saw("negatives", *drawn(fakes))
+            if spec.drawn:  # the latent z of tokens is the generator's own affair
+                fakes = replace(fakes, source=positives.source)
         state.discriminator.train()
         state.generator.eval()
         with metrics.timed("time/d_update"):
@@ -202,6 +211,7 @@ class Trainer:
                             self.discriminator_loss(fake, real, philox.generator((*place, "loss"))),
                             metrics,
                         )
+                    state.algorithm.constrain(state.discriminator)
 
     def discriminator_loss(self, fake: Sequences, real: Sequences, rng: torch.Generator) -> Loss:
         """Of one minibatch, with products as ``learning`` says."""
@@ -217,9 +227,9 @@ class Trainer:
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         letter, network = ("d", "discriminator") if name == "discriminator" else ("g", "generator")
-        limit = torch.inf if letter == "d" else self.config.algorithm.max_grad_norm
+        limit = None if letter == "d" else self.config.algorithm.max_grad_norm
         try:
-            norm = torch.nn.utils.clip_grad_norm_(parameters, limit, error_if_nonfinite=True)
+            norm = torch.nn.utils.clip_grad_norm_(parameters, limit or torch.inf, error_if_nonfinite=True)
         except RuntimeError:
             raise GuardError(
                 f"the {network}'s gradient is not finite (loss {loss.value.item():.4g}) at step "
@@ -253,8 +263,10 @@ class Trainer:
         self.pool, self._published = pool, False
 
     def publish(self) -> None:
-        """Hands the networks as they are to the pool."""
+        """Hands the networks as they are to the pool, if what it is asked for depends on them."""
         state = self.state
+        if state.algorithm.relaxes and self._published:
+            return
         self.pool.publish(state.generator, state.discriminator, state.policy)
         self._published = True
 
@@ -268,20 +280,6 @@ def falling(rate: float, decay: float, total: int, number: int) -> float:
     last = decay * total
     done = (number - total + last) / last if last else 0.0
     return rate * (1 + math.cos(math.pi * max(0.0, done))) / 2
-
-
-def describe_rollouts(fake: Rollouts, credit: Tensor) -> Mapping[str, Tensor]:
-    """What is worth knowing of a generator batch whatever the algorithm: credits [B, T] and entropy."""
-    mask = fake.sequences.mask
-    earned = credit[mask]
-    return {
-        "reward/mean": earned.mean(),
-        "reward/std": earned.std(correction=0),
-        "reward/min": earned.min(),
-        "reward/max": earned.max(),
-        "adv/positive_ratio": (earned > 0).float().mean(),
-        "g/entropy": -fake.log_prob[mask].mean(),
-    }
 
 
 def _blend(policy: torch.nn.Module, generator: torch.nn.Module, delay: float) -> None:

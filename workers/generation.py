@@ -51,9 +51,7 @@ def sample(
     alphabet, T, B = G.alphabet, G.length, len(numbers)
     size = size or sampled(alphabet.size, numbers.device)
     if source is None and G.latent:
-        of = numbers // per_latent
-        latent = [normal((*path, "latent"), of[rows], G.latent) for rows in pieces(numbers, size)]
-        source = Source(vector=torch.cat(latent)[:B])
+        source = latents(G, numbers, path, size=size, per_latent=per_latent)
     tokens = torch.full((B, T), alphabet.pad, dtype=torch.int64, device=numbers.device)
     log_prob = torch.zeros(B, T, device=numbers.device)
     at_once: Tensor | None = None
@@ -93,6 +91,18 @@ def sample(
                 alive, fed = alive[going], fed[going]
                 state = None if state is None else state.select(going)
     return Sequences(tokens, alphabet.lengths(tokens), source), log_prob
+
+
+def latents(G: Generator, numbers: Tensor, path: Path, *, size: int, per_latent: int = 1) -> Source:
+    """The latent sources of sequences with the given numbers: [B, Z] standard normal values, by address.
+
+    Args:
+        size: rows drawn at once.
+        per_latent: sequences with neighbouring numbers that share one.
+    """
+    of = numbers // per_latent
+    drawn = [normal((*path, "latent"), of[rows], G.latent) for rows in pieces(numbers, size)]
+    return Source(vector=torch.cat(drawn)[: len(numbers)])
 
 
 def complete(

@@ -14,7 +14,7 @@ import torch
 from algorithms.bleu import References
 from algorithms.models.base import Discriminator, Generator, Scorer
 from algorithms.types import Origin, Rollouts, RolloutSpec, Sequences, Source, join_sequences
-from workers.generation import complete, sample
+from workers.generation import complete, latents, sample
 from workers.philox import Path
 from workers.pieces import completed, sampled
 from workers.scoring import read, score
@@ -81,6 +81,8 @@ def rollout(
     numbers = torch.arange(block.first, block.first + block.count, device=device)
     N, G = spec.completions, networks.policy if spec.delayed else networks.generator
     size = 0 if N else completed(device)  # units that are only sampled have many sequences
+    if not spec.drawn:
+        return _sources(G, numbers, path, block.source, size, spec)
     sequences, log_prob = sample(
         G,
         numbers,
@@ -117,6 +119,19 @@ def rollout(
         unfinished = (part.lengths[b] > t)[:, None]
         scores[b + rows.start, t - 1, n] = both[: len(done)].where(unfinished, own[b])
     return Rollouts(sequences, log_prob, scores, spec.clamp)
+
+
+def _sources(
+    G: Generator, numbers: torch.Tensor, path: Path, source: Source | None, size: int, spec: RolloutSpec
+) -> Rollouts:
+    """Sequences of padding with the sources that they would have."""
+    B, T, device = len(numbers), G.length, numbers.device
+    if source is None:
+        source = latents(G, numbers, path, size=size, per_latent=spec.samples)
+    tokens = torch.full((B, T), G.alphabet.pad, dtype=torch.int64, device=device)
+    nothing = torch.zeros(B, T, device=device)
+    scores = torch.zeros(B, 1, 1, len(spec.scores), device=device)
+    return Rollouts(Sequences(tokens, G.alphabet.lengths(tokens), source), nothing, scores, spec.clamp)
 
 
 def _chunks(sequences: Sequences, N: int, G: Generator, memory: int) -> Iterator[slice]:

@@ -114,6 +114,17 @@ class OneShotGenerator(Generator):
         raise ValueError(_ONE_SHOT.format(name=type(self).__name__))
 
 
+def relax(G: Generator, sequences: Sequences) -> Tensor:
+    """The relaxed symbols of a generator for the latent sources of some sequences, with gradient: [B, T, V].
+
+    Raises:
+        ValueError: the generator has none.
+    """
+    if not isinstance(G, OneShotGenerator) or sequences.source is None:
+        raise ValueError(f"{type(G).__name__} has no relaxed symbols that a gradient could go through")
+    return G.relaxed(sequences.source)
+
+
 _ONE_SHOT = (
     "{name} emits all positions at once and has no prefixes to continue: "
     "choose an algorithm without completions, or a generator that is sampled token by token"
@@ -151,7 +162,15 @@ class Scorer:
 
 
 class Discriminator(nn.Module):
-    """Tells real sequences from generated ones by a logit: log D - log(1 - D), never a probability."""
+    """Tells real sequences from generated ones by a logit: log D - log(1 - D), never a probability.
+
+    As a critic its value has no such meaning: real sequences have more of it than generated ones.
+
+    Attributes:
+        takes_relaxed: whether ``logits`` also takes relaxed symbols, floating point [B, T, V].
+    """
+
+    takes_relaxed: bool = False
 
     @abstractmethod
     def logits(self, tokens: Tensor, source: Source | None = None) -> Tensor:

@@ -6,11 +6,14 @@ Gulrajani et al. 2017 (https://arxiv.org/abs/1704.00028), section 5.5 and the au
     D: one-hot or relaxed symbols -> convolution of width 1 to dim -> blocks -> linear over all positions
     block(x) = x + 0.3 conv(relu(conv(relu(x))))
 
-BGAN's Billion Word script has 3 blocks of 256, z of 100, batch normalisation in G and slopes of 0.2 in D.
+Weights are uniform, of variance 4 / (fan_in + fan_out) in convolutions and 2 / (fan_in + fan_out) elsewhere;
+biases are 0. BGAN's Billion Word script has 3 blocks of 256, z of 100, batch normalisation in G and slopes of
+0.2 in D.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -21,15 +24,28 @@ from algorithms.config import Frozen
 from algorithms.models.base import Discriminator, OneShotGenerator
 from algorithms.types import Alphabet, Source
 
+Norm = Literal["none", "batch", "layer"]
+"""Of what enters a convolution: nothing, over the minibatch, or over all entries of each sample."""
+
+
+def _norm(kind: Norm, dim: int) -> nn.Module:
+    match kind:
+        case "none":
+            return nn.Identity()
+        case "batch":
+            return nn.BatchNorm1d(dim)
+        case "layer":
+            return nn.GroupNorm(1, dim)
+
 
 class ResidualBlock(nn.Module):
     """x + scale * conv(act(conv(act(x)))): [B, dim, T] -> [B, dim, T]."""
 
-    def __init__(self, dim: int, width: int, scale: float, slope: float, batch_norm: bool) -> None:
+    def __init__(self, dim: int, width: int, scale: float, slope: float, norm: Norm = "none") -> None:
         super().__init__()
         self.scale, self.slope = scale, slope
         self.convolutions = nn.ModuleList(nn.Conv1d(dim, dim, width, padding="same") for _ in "ab")
-        self.norms = nn.ModuleList(nn.BatchNorm1d(dim) if batch_norm else nn.Identity() for _ in "ab")
+        self.norms = nn.ModuleList(_norm(norm, dim) for _ in "ab")
 
     def forward(self, x: Tensor) -> Tensor:
         inner = x
@@ -56,12 +72,21 @@ class Sizes(Frozen):
     slope: float = Field(0.0, ge=0, lt=1)
     """Of the activation below zero; 0 is the rectifier."""
 
-    def stack(self, batch_norm: bool) -> nn.Sequential:
+    def stack(self, norm: Norm) -> nn.Sequential:
         blocks = (
-            ResidualBlock(self.dim, self.width, self.scale, self.slope, batch_norm)
-            for _ in range(self.blocks)
+            ResidualBlock(self.dim, self.width, self.scale, self.slope, norm) for _ in range(self.blocks)
         )
         return nn.Sequential(*blocks)
+
+
+def _initialise(net: nn.Module) -> None:
+    """As the authors do: Glorot and Bengio 2010, of twice the variance in convolutions."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv1d | nn.Linear):
+            gain = math.sqrt(2) if isinstance(module, nn.Conv1d) else 1.0
+            nn.init.xavier_uniform_(module.weight, gain)
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
 
 
 class ResidualConvGenerator(OneShotGenerator):
@@ -86,10 +111,11 @@ class ResidualConvGenerator(OneShotGenerator):
         self.alphabet, self.length, self.latent = alphabet, length, config.latent
         self.dim = config.dim
         self.input = nn.Linear(config.latent, config.dim * length)
-        self.blocks = config.stack(config.batch_norm)
+        self.blocks = config.stack("batch" if config.batch_norm else "none")
         self.output = nn.Conv1d(config.dim, alphabet.size, 1)
         self.register_buffer("banned", torch.zeros(alphabet.size, dtype=torch.bool))
         self.banned[list(alphabet.banned)] = True
+        _initialise(self)
 
     def relaxed(self, source: Source) -> Tensor:
         return self._logits(source).softmax(-1)
@@ -112,8 +138,14 @@ class ResidualConvGenerator(OneShotGenerator):
 class ResidualConvDiscriminator(Discriminator):
     """Takes tokens, or relaxed symbols [B, T, V]."""
 
+    takes_relaxed = True
+
     class Config(Sizes):
         name: Literal["residual_conv"] = "residual_conv"
+
+        layer_norm: bool = False
+        """Whether inputs of convolutions are normalised over all entries of each sample. A minibatch's
+        normalisation is no choice: the gradient penalty is each sample's own."""
 
         def build(self, alphabet: Alphabet, length: int) -> ResidualConvDiscriminator:
             return ResidualConvDiscriminator(self, alphabet, length)
@@ -122,8 +154,9 @@ class ResidualConvDiscriminator(Discriminator):
         super().__init__()
         self.alphabet = alphabet
         self.input = nn.Conv1d(alphabet.size, config.dim, 1)
-        self.blocks = config.stack(batch_norm=False)
+        self.blocks = config.stack("layer" if config.layer_norm else "none")
         self.output = nn.Linear(config.dim * length, 1)
+        _initialise(self)
 
     def logits(self, tokens: Tensor, source: Source | None = None) -> Tensor:
         relaxed = tokens

@@ -34,6 +34,13 @@ Growth = Annotated[
         "with --only.",
     ),
 ]
+Critic = Annotated[
+    bool,
+    typer.Option(
+        "--critic",
+        help="Compare forms of WGAN-GP's critic step with the shipped one; phases only with --only.",
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")
 ]
@@ -44,12 +51,16 @@ def bench(
     quick: Quick = False,
     workers: Workers = False,
     growth: Growth = None,
+    critic: Critic = False,
     json_output: Json = False,
 ) -> None:
     """Measure each phase of a step at the paper's sizes, beside a serial baseline and the machine's limit."""
     chosen(only or ())
     if growth is not None:
         make_folder(growth)
+    import torch
+
+    from orchestrator.bench.critic import compare_critics
     from orchestrator.bench.growth import measure_growth
     from orchestrator.bench.machine import LARGEST, Others, measure_machine
     from orchestrator.bench.phases import measure
@@ -65,10 +76,14 @@ def bench(
     with Work(config, device) as work:
         _say("measuring the machine ...")
         machine = measure_machine(work.device, largest=256 if quick else LARGEST)
-        phases = bool(only) or not (workers or growth)
+        phases = bool(only) or not (workers or growth or critic)
         rows = measure(work, machine, only or (), _say) if phases else []
         if workers:
             found["pools"] = [row.as_dict() for row in compare_pools(work, quick=quick, say=_say)]
+    if critic:
+        fast = machine.has_fast_bf16
+        critics = compare_critics(torch.device(device), fast_bf16=fast, quick=quick, say=_say)
+        found["critics"] = [row.as_dict() for row in critics]
     if workers:
         found["simulated"] = [row.as_dict() for row in simulate_workers(config, quick=quick, say=_say)]
     if growth is not None:
@@ -113,7 +128,7 @@ def _show(machine: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], found: 
     out.print(f"matrix products: {rates}; other processes kept {machine['busy_elsewhere']:.1f} cores busy")
     if rows:
         _table(PHASE_COLUMNS, rows)
-    for title, columns in (("pools", POOL_COLUMNS), ("simulated", SIMULATED_COLUMNS)):
+    for title, columns in TABLES.items():
         if title in found:
             _table(columns, found[title])
     for picture in found.get("growth", {}).get("pictures", ()):
@@ -157,6 +172,12 @@ SIMULATED_COLUMNS = {
     "efficiency": ("efficiency", lambda value: f"{value:.2f}"),
     "controller_s_per_unit": ("controller/unit", _seconds),
 }
+CRITIC_COLUMNS = {
+    "critic": ("critic's step", str),
+    "seconds": ("time", _seconds),
+    "ratio": ("ratio", lambda value: f"{value:.2f}"),
+}
+TABLES = {"pools": POOL_COLUMNS, "simulated": SIMULATED_COLUMNS, "critics": CRITIC_COLUMNS}
 
 
 def _table(columns: Mapping[str, tuple[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:

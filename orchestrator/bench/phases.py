@@ -21,7 +21,6 @@ from orchestrator.bench.machine import Machine
 from orchestrator.bench.names import chosen
 from orchestrator.bench.timing import Action, in_turn, nothing, peak_bytes, repeated, seconds
 from orchestrator.bench.work import Work
-from orchestrator.trainer import NEGATIVES
 
 Say = Callable[[str], None]
 
@@ -178,7 +177,7 @@ class _Measurement:
         work, sizes = self._work, self._work.sizes
         load = Load(flops.negatives(sizes), 0, sizes.negatives * sizes.T, sizes.negatives)
         times = repeated(work.sample_negatives, work.device)
-        peak = peak_bytes(lambda: work.first_unit(NEGATIVES, sizes.negatives), work.device)
+        peak = peak_bytes(lambda: work.first_unit(RolloutSpec(scores=()), sizes.negatives), work.device)
         return dataclasses.replace(
             self._row("sample_negatives", statistics.median(times), load),
             serial_seconds=self._baseline.negatives(),

@@ -71,7 +71,7 @@ def adam(module: nn.Module, lr: float) -> torch.optim.Adam:
 
 
 def likelihood_step(
-    G: PlainGenerator, optimizer: torch.optim.Optimizer, tokens: Tensor, max_grad_norm: float
+    G: PlainGenerator, optimizer: torch.optim.Optimizer, tokens: Tensor, max_grad_norm: float | None
 ) -> Tensor:
     """A step of maximum likelihood on [B, T]; the loss, a mean per token."""
     loss = cross_entropy(G(tokens).flatten(0, 1), tokens.flatten())
@@ -83,7 +83,7 @@ def policy_step(
     optimizer: torch.optim.Optimizer,
     tokens: Tensor,
     credit: Tensor,
-    max_grad_norm: float,
+    max_grad_norm: float | None,
 ) -> Tensor:
     """A REINFORCE step, [B, T] both; the loss, a sum."""
     log_prob = G(tokens).log_softmax(2).gather(2, tokens[..., None]).squeeze(2)

@@ -24,7 +24,7 @@ from orchestrator.open_pool import open_pool
 from orchestrator.recipe import load
 from orchestrator.state import TrainState
 from orchestrator.step_metrics import StepMetrics
-from orchestrator.trainer import NEGATIVES, Trainer
+from orchestrator.trainer import Trainer
 from workers import philox, weights
 from workers.pool import InProcessPool, Pool, Request
 from workers.process import settle
@@ -117,7 +117,7 @@ class Work:
     def sample_negatives(self) -> Sequences:
         """As many sequences as there are positives."""
         path: philox.Path = (self.config.seed, "bench", next(self._numbers), "negatives")
-        return self.pool.collect(NEGATIVES, Request(len(self.data.train)), path).sequences
+        return self.pool.collect(RolloutSpec(scores=()), Request(len(self.data.train)), path).sequences
 
     def generator_step(self) -> None:
         """A policy-gradient step."""

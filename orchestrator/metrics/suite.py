@@ -7,50 +7,26 @@ should be able to beat (``real``). The real sequences that samples are held agai
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TypeVar
 
 import torch
 
 from algorithms.bleu import References, self_bleus, sentence_bleus
 from algorithms.types import Sequences
 from orchestrator.metrics import copies
+from orchestrator.metrics.characters import Characters
 from orchestrator.metrics.divergence import js_divergence
 from orchestrator.metrics.features import FEATURES, Features
 from orchestrator.metrics.frechet import frechet_distance
 from orchestrator.metrics.kneser_ney import ORDER, KneserNey
 from orchestrator.metrics.mauve import MAUVE_SIGNATURE, mauve
 from orchestrator.metrics.protocol import Protocol
-
-T = TypeVar("T")
+from orchestrator.metrics.scores import Found, Scores
 
 BLEU_ORDERS = (2, 3, 4, 5)
 JS_ORDERS = (1, 2, 3, 4)
 DISTINCT_ORDERS = (1, 2)
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What was measured.
-
-    Attributes:
-        metrics: by metric name.
-        undefined: names of what these data do not define.
-        signatures: by metric name, or by what several names begin with.
-    """
-
-    metrics: dict[str, float]
-    undefined: tuple[str, ...]
-    signatures: dict[str, str]
-
-    def __or__(self, other: Scores) -> Scores:
-        return Scores(
-            self.metrics | other.metrics,
-            (*self.undefined, *other.undefined),
-            self.signatures | other.signatures,
-        )
 
 
 class Suite:
@@ -65,6 +41,7 @@ class Suite:
         vocabulary: V of the language models, which all unknown words share a place of; None: of ``spelling``.
         self_references: how many samples self-BLEU takes in; the protocol's, if that is fewer.
         with_mauve: whether MAUVE is measured, by the optional extra; it takes some seconds per sample set.
+        characters: where the words are characters: what is known of them beside.
     """
 
     def __init__(
@@ -78,7 +55,12 @@ class Suite:
         vocabulary: int | None = None,
         self_references: int | None = None,
         with_mauve: bool = False,
+        characters: Characters | None = None,
     ) -> None:
+        self._characters, self._filled = characters, characters is not None and characters.filled
+        if characters is not None and characters.filled:
+            train, test = (None if part is None else characters.lines(part) for part in (train, test))
+            end = characters.end
         self._spelling, self._end, self._train, self._test = spelling, end, train, test
         self._protocol, self._with_mauve = protocol, with_mauve
         self._self_references = self_references
@@ -86,7 +68,10 @@ class Suite:
 
     def quick(self, samples: Sequences) -> Scores:
         """What takes tenths of a second: repeats, copies, distinct words, self-BLEU, the forward LM score."""
-        found = _Found()
+        found = Found()
+        if self._characters is not None:
+            self._of_characters(samples, self._characters, found)
+            samples = self._characters.lines(samples)
         found.add("eval/unique_rate", copies.unique_rate(samples), f"unique|samples:{len(samples)}")
         found.add("eval/length_mean", samples.lengths.double().mean().item())
         values = copies.distinct(samples, self._end, max(DISTINCT_ORDERS))
@@ -103,11 +88,13 @@ class Suite:
 
     def thorough(self, samples: Sequences) -> Scores:
         """What takes seconds: BLEU, divergences with their floor, the reverse LM, distances of features."""
-        found, test = _Found(), self._test
+        found, test = Found(), self._test
+        if self._characters is not None:
+            samples = self._characters.lines(samples)
         names = [f"eval/bleu_{n}" for n in BLEU_ORDERS]
         found.when(self._references, names, lambda real: self._bleu(samples, real))
-        names = [f"eval/js_{n}" for n in JS_ORDERS]
-        found.when(test, names, lambda real: _divergence(samples, real, self._end))
+        if not self._filled:  # else ``quick`` has them
+            self._divergences(samples, found)
         found.when(
             test,
             ["eval/reverse_lm_score"],
@@ -117,13 +104,8 @@ class Suite:
         if self._with_mauve:
             found.when(test, ["eval/mauve"], lambda real: [self._mauve(samples, real)])
             found.sign("eval/mauve", f"{MAUVE_SIGNATURE}|samples:{_as_many(samples, test)}")
-        floors = [f"eval/js_{n}_floor" for n in JS_ORDERS]
-        found.when(
-            test if self._train is not None else None, floors, lambda real: self._floors(samples, real)
-        )
         if test is not None:
             found.sign("eval/bleu", self._bleu_signature(samples, len(test)))
-            found.sign("eval/js", f"js|bits|samples:{_as_many(samples, test)}-each|end:removed")
             found.sign("eval/reverse_lm_score", self._lm_signature("samples", len(samples)))
             found.sign("eval/frechet", f"frechet|features:{FEATURES}|samples:{_as_many(samples, test)}-each")
         return found.scores()
@@ -138,9 +120,11 @@ class Suite:
             return {}
         some = _spread(self._train, min(count, len(self._train)))
         metrics = (self.quick(some) | self.thorough(some)).metrics
-        metrics = {name: value for name, value in metrics.items() if not name.endswith("_floor")}
+        metrics = {name: v for name, v in metrics.items() if not name.endswith(("_floor", "_unigram"))}
         for name in ("eval/novelty", "eval/lm_score"):
             metrics.pop(name)
+        if self._characters is not None:  # these, too, are held against the training data
+            metrics |= self._of_held_out(self._characters)
         if self._test is not None and self._language_model is not None:
             metrics["eval/novelty"] = copies.novelty(self._test, self._train)
             metrics["eval/lm_score"] = self._language_model.nll(self._test)
@@ -161,6 +145,33 @@ class Suite:
     def _features(self) -> Features:
         return Features(self._spelling, self._end)
 
+    def _of_characters(self, samples: Sequences, known: Characters, found: Found) -> None:
+        if known.filled:
+            unigram = known.divergences(known.unigram)
+            for n, js, floor, chance in zip(
+                JS_ORDERS, known.divergences(samples), known.floors, unigram, strict=True
+            ):
+                found.add(f"eval/js_{n}", js)
+                found.add(f"eval/js_{n}_floor", floor)
+                found.add(f"eval/js_{n}_unigram", chance)
+            found.sign("eval/js", known.divergence_signature)
+        found.add("eval/known_words", known.known_words(samples))
+        found.add("eval/known_words_unigram", known.known_words(known.unigram))
+
+    def _of_held_out(self, known: Characters) -> dict[str, float]:
+        divergences = zip(JS_ORDERS, known.floors, strict=True) if known.filled else ()
+        found = {f"eval/js_{n}": floor for n, floor in divergences}
+        return found | {"eval/known_words": known.known_words(known.test)}
+
+    def _divergences(self, samples: Sequences, found: Found) -> None:
+        """Of n-grams of as many samples as there are held-out sequences, and their floor."""
+        names, test = [f"eval/js_{n}" for n in JS_ORDERS], self._test
+        found.when(test, names, lambda real: _divergence(samples, real, self._end))
+        learned = test if self._train is not None else None
+        found.when(learned, [f"{name}_floor" for name in names], lambda real: self._floors(samples, real))
+        if test is not None:
+            found.sign("eval/js", f"js|bits|samples:{_as_many(samples, test)}-each|end:removed")
+
     def _bleu(self, samples: Sequences, real: References) -> list[float]:
         some, protocol = samples.select(slice(0, self._protocol.hypotheses)), self._protocol
         values = sentence_bleus(
@@ -168,7 +179,7 @@ class Suite:
         )
         return [values[n - 1].double().mean().item() for n in BLEU_ORDERS]
 
-    def _self_bleu(self, samples: Sequences, found: _Found) -> None:
+    def _self_bleu(self, samples: Sequences, found: Found) -> None:
         names = [f"eval/self_bleu_{n}" for n in BLEU_ORDERS]
         if len(samples) < 2:
             found.when(None, names, lambda _: [])
@@ -211,45 +222,6 @@ class Suite:
         """The divergences of as many real sequences as the samples' were computed with, or fewer."""
         assert self._train is not None
         return _divergence(_spread(self._train, _as_many(samples, real, self._train)), real, self._end)
-
-
-class _Found:
-    """Collects metrics: what has no value is undefined."""
-
-    def __init__(self) -> None:
-        self._metrics: dict[str, float] = {}
-        self._undefined: list[str] = []
-        self._signatures: dict[str, str] = {}
-
-    def add(self, name: str, value: float, signature: str | None = None) -> None:
-        if math.isfinite(value):
-            self._metrics[name] = value
-        else:
-            self._undefined.append(name)
-        if signature is not None:
-            self.sign(name, signature)
-
-    def when(self, given: T | None, names: Sequence[str], values: Callable[[T], Sequence[float]]) -> None:
-        """Adds what can be computed from something, if it is there."""
-        found = [math.nan] * len(names) if given is None else values(given)
-        for name, value in zip(names, found, strict=True):
-            self.add(name, value)
-
-    def sign(self, name: str, signature: str) -> None:
-        self._signatures[name] = signature
-
-    def scores(self) -> Scores:
-        return Scores(self._metrics, tuple(self._undefined), self._signatures)
-
-
-def signed(metrics: Mapping[str, float], signatures: Mapping[str, str]) -> dict[str, str]:
-    """The signature of each metric that has one: its own, or that of the longest name that it begins with."""
-    found = {}
-    for name in metrics:
-        starts = [start for start in signatures if name == start or name.startswith(f"{start}_")]
-        if starts:
-            found[name] = signatures[max(starts, key=len)]
-    return found
 
 
 def _divergence(samples: Sequences, real: Sequences, end: int | None) -> list[float]:

@@ -15,6 +15,8 @@ from algorithms.losses import (
     mean_negative_log_likelihood,
     policy_gradient,
     subtract_position_mean,
+    wasserstein,
+    whitened,
 )
 
 LOG_PROB = ((-1.0, -2.0), (-3.0, -4.0))
@@ -114,3 +116,15 @@ def test_baselines_do_not_see_what_stands_after_the_end(baseline: object) -> Non
     other = torch.tensor(CREDIT)
     other[1, 1] = 1e6
     assert_close(baseline(other, ENDED) * ENDED, baseline(torch.tensor(CREDIT), ENDED) * ENDED)
+
+
+def test_a_critics_difference_of_means() -> None:
+    assert_close(wasserstein(torch.tensor([1.0, 3.0]), torch.tensor([0.5, 0.0, 1.0])), torch.tensor(-1.5))
+
+
+def test_whitening_leaves_padding_out() -> None:
+    credit = torch.tensor([[1.0, 3.0], [5.0, 100.0]])
+    spread = (8 / 3) ** 0.5  # of 1, 3, 5 about 3
+    expected = torch.tensor([[-2 / spread, 0.0], [2 / spread, 0.0]])
+    assert_close(whitened(credit, ENDED), expected)
+    assert_close(whitened(torch.ones(2, 2), FULL), torch.zeros(2, 2))

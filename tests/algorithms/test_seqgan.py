@@ -156,3 +156,35 @@ def test_what_it_needs_and_the_defaults_of_the_paper() -> None:
     assert (config.g_steps, config.d_steps, config.d_epochs) == (1, 5, 3)
     assert (config.policy_delay, config.baseline) == (0.0, "none")
     assert (config.generator_lr, config.discriminator_lr) == (1e-2, 1e-4)
+
+
+def wasserstein(**settings) -> SeqGAN:
+    return SeqGAN(SeqGAN.Config(completions=2, discriminator_loss="wasserstein", **settings))
+
+
+def test_a_critics_value_is_whitened() -> None:
+    # a critic's values are the logits of (0.5, 0.75), 0.25, (0.8, 0.2), 0.9: their means over completions
+    Q = torch.tensor([[log(3) / 2, -log(3)], [0.0, log(9)]])
+    spread = (Q - Q.mean()).square().mean().sqrt()
+    credit = wasserstein().credit(two_rollouts())
+    assert_close(credit, (Q - Q.mean()) / spread, atol=1e-6, rtol=0)
+    assert_close(credit.mean(), torch.zeros(()), atol=1e-6, rtol=0)
+    assert_close(credit.std(correction=0), torch.ones(()), atol=1e-6, rtol=0)
+
+
+def test_a_critic_descends_the_difference_of_its_means_and_is_clipped() -> None:
+    D = TabularDiscriminator(COINS, 2)
+    real, fake = sequences([[1, 1], [0, 1]]), sequences([[0, 0], [0, 1]])
+    algorithm = wasserstein(clip=0.2)
+    loss = algorithm.discriminator_loss(coin(0.5), D, fake, real, rng())
+    expected = D.logits(fake.tokens).mean() - D.logits(real.tokens).mean()
+    assert_close(loss.value, expected)
+    assert_close(loss.metrics["d/wasserstein"], -expected.detach())
+    assert type(algorithm.optimizer(D, 1e-3)) is torch.optim.RMSprop
+    assert type(algorithm.optimizer(coin(0.5), 1e-3)) is torch.optim.Adam
+    with torch.no_grad():
+        for parameter in D.parameters():
+            parameter += 1.0
+    algorithm.constrain(D)
+    assert all((parameter.abs() <= 0.2).all() for parameter in D.parameters())
+    assert not algorithm.has_logit

@@ -288,3 +288,18 @@ def test_real_corpora_at_word_level(name: str, T: int, V: int, first: str) -> No
     decoded = [codec.decode(row) for row in sequences.tokens.tolist()]
     assert decoded[0].startswith(first)
     assert torch.equal(codec.encode(decoded)[0].tokens, sequences.tokens)
+
+
+def test_filled_rows_have_one_length_and_no_end(tmp_path: Path) -> None:
+    codec = Codec.fit(["ab", "abcd"], "character", 100, filled=True)
+    assert (codec.length, codec.alphabet.end, codec.alphabet.banned) == (4, None, (PAD, UNKNOWN))
+    sequences, cut = codec.encode(["ab", "abcd", "abcda"])
+    a, b, c, d = (codec.spelling.index(letter) for letter in "abcd")
+    assert sequences.tokens.tolist() == [[a, b, END, END], [a, b, c, d], [a, b, c, d]]
+    assert sequences.lengths.tolist() == [4, 4, 4]
+    assert cut == 1
+    assert [codec.decode(row) for row in sequences.tokens.tolist()] == ["ab", "abcd", "abcd"]
+    codec.save(tmp_path / "codec.json")
+    again = Codec.load(tmp_path / "codec.json")
+    assert again.filled
+    assert again.alphabet == codec.alphabet

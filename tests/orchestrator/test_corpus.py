@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.corpus import MINIMUM_LINES, fingerprint, read_lines, split
+from orchestrator.corpus import MINIMUM_LINES, fingerprint, python_topics, read_lines, split
 from orchestrator.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -196,3 +196,11 @@ def test_real_corpora(name: str, count: int) -> None:
     parts = split(lines, 0.05, 0.05)
     assert not set(parts.train) & (set(parts.validation) | set(parts.test))
     assert abs(len(parts.test) - 0.05 * count) < 0.005 * count
+
+
+def test_the_topics_of_pythons_help_are_text() -> None:
+    lines = python_topics()
+    assert len(lines) > 5_000
+    assert all(line and line == line.strip() for line in lines)
+    assert any("class definition" in line for line in lines)
+    assert python_topics() == lines

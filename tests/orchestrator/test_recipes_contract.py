@@ -39,8 +39,12 @@ def settings(name: str, folder: Path) -> list[str]:
         small += ["algorithm.d_steps=1", "algorithm.d_epochs=1"]
     if config.algorithm.d_sequences is not None:
         small.append("algorithm.d_sequences=16")
+    if config.algorithm.d_batch is not None:
+        small.append("algorithm.d_batch=8")
+    if config.data.builtin != "oracle":
+        small += ["data.max_length=8", "generator.blocks=1", "discriminator.blocks=1"]
     if config.best.metric != "auto":
-        small.append("best.metric=auto")
+        small.append(f"best.metric={'eval/lm_score' if config.data.text else 'auto'}")
     return small
 
 
@@ -64,7 +68,7 @@ def test_it_trains_and_resumes_to_the_same_bits(tmp_path: Path, name: str):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("name", ["maligan_full", "bgan_char"])
+@pytest.mark.parametrize("name", ["maligan_full", "bgan_char", "wgan_gp_quick"])
 def test_rollout_workers_change_no_bit(cluster: object, tmp_path: Path, name: str):
     alone = result(Run.create(load(name, settings(name, tmp_path / "alone"))))
     workers = ["rollout.workers=2", "rollout.placement=workers"]

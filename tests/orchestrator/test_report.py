@@ -12,7 +12,6 @@ from rich.console import Console
 
 from orchestrator.report import (
     closing,
-    metrics_table,
     summary_table,
     verdict,
 )
@@ -185,16 +184,3 @@ def test_closing_says_where_to_go_on(tmp_path: Path) -> None:
     text = rendered(*closing(stopped, tmp_path, {}), width=300)
     assert "stopped after 3.0s (asked to stop)" in text
     assert f"advseq resume {tmp_path}" in text
-
-
-def test_metrics_of_one_evaluation() -> None:
-    result = {
-        "checkpoint": 40,
-        "temperature": 0.8,
-        "metrics": {"eval/nll_test": 4.25},
-        "undefined": ["eval/nll_oracle"],
-    }
-    text = rendered(metrics_table(result))
-    assert "checkpoint 40, temperature 0.8" in text
-    assert "4.250" in text
-    assert "not defined" in text

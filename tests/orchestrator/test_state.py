@@ -82,6 +82,7 @@ def test_a_misfit_is_named():
             "no prefixes, which .* = seqgan",
         ),
         (["algorithm.name=bgan", "pretrain.generator_epochs=2"], "set pretrain.generator_epochs=0"),
+        (["algorithm.name=wgan_gp"], "discriminator.name = text_cnn know: set generator.name=residual_conv"),
     ],
 )
 def test_what_a_one_shot_generator_cannot_do_is_refused(settings: list[str], told: str):
@@ -102,3 +103,28 @@ def test_a_buffer_of_a_single_value_has_a_part_in_the_hash():
     before = state.parameters_sha256()
     state.algorithm.moving.fill_(1.0)
     assert state.parameters_sha256() != before
+
+
+@pytest.mark.parametrize("settings", ["optimizer=rmsprop", "optimizer=sgd", "optimizer=sgd momentum=0.5"])
+def test_every_optimisers_memory_is_restored(settings: str):
+    config = load(
+        "wgan_char",
+        [
+            "generator.dim=4",
+            "discriminator.dim=4",
+            "generator.blocks=1",
+            "discriminator.blocks=1",
+            *(f"algorithm.{one}" for one in settings.split()),
+        ],
+    )
+    first, second = (TrainState.fresh(config, Alphabet(size=9), 5) for _ in "ab")
+    for state in (first, second):
+        for step in range(3):
+            for parameter in state.discriminator.parameters():
+                parameter.grad = torch.full_like(parameter, 1.0 + step)
+            state.optimizers["discriminator"].step()
+            if step == 1 and state is second:  # all is forgotten, and put back
+                tensors, counters = {k: v.clone() for k, v in state.tensors().items()}, state.counters()
+                state.renew_optimizers(config)
+                state.restore(tensors, counters)
+    assert first.parameters_sha256() == second.parameters_sha256()

@@ -199,3 +199,42 @@ def test_each_stage_of_the_generator_has_its_own_rate():
     pretrain, generator = zip(*rates, strict=True)
     assert pretrain == pytest.approx((0.01, 0.005, 0.005, 0.005, 0.005))  # 2 epochs, a round, 2 steps
     assert generator == pytest.approx((0.01, 0.01, 0.01, 0.01, 0.005))
+
+
+RELAXED = """
+    algorithm.d_steps=3 algorithm.d_batch=4 algorithm.d_sequences=4 steps=2 batch_size=8
+    pretrain.discriminator_rounds=0 generator.dim=4 generator.blocks=1 generator.latent=2
+    discriminator.dim=4 discriminator.blocks=1
+""".split()
+
+
+def relaxed(recipe: str, *more: str) -> tuple[Trainer, list, list, list[str]]:
+    """The trainer, its progress, what the pool was asked for, and whose updates came when."""
+    config = load(recipe, [*RELAXED, *more])
+    state = TrainState.fresh(config, Alphabet(size=6), 5)
+    tokens = torch.randint(6, (20, 5), generator=torch.Generator().manual_seed(0))
+    real, order = Sequences(tokens, torch.full((20,), 5)), []
+    with Counting(
+        state.generator, state.discriminator, threads=1, unit=3, sample_unit=8, memory=2**24
+    ) as pool:
+        pool.asked = []
+        trainer = Trainer(config, state, pool, real)
+        descend = trainer.descend
+        trainer.descend = lambda name, *rest: (order.append(name), descend(name, *rest))
+        return trainer, list(trainer), pool.asked, order
+
+
+def test_a_critic_goes_first_and_nothing_is_drawn():
+    _, progress, asked, order = relaxed("wgan_gp_quick")
+    assert order == [*["discriminator"] * 3, "generator"] * 2
+    assert [count for _, count, _ in asked] == [4, 4, 4, 8] * 2
+    assert not any(spec.drawn or spec.scores for spec, _, _ in asked)
+    assert {"d/wasserstein", "d/interpolate_grad_norm"} <= set(progress[-1].metrics)
+    assert not any(name.startswith(("reward/", "g/entropy")) for name in progress[-1].metrics)
+
+
+def test_a_critics_weights_are_clipped_after_every_update():
+    trainer, _, _, _ = relaxed("wgan_char", "algorithm.clip=0.02", "algorithm.discriminator_lr=0.1")
+    assert max(p.abs().max().item() for p in trainer.state.discriminator.parameters()) <= 0.02
+    free, _, _, _ = relaxed("wgan_gp_quick", "algorithm.discriminator_lr=0.1")
+    assert max(p.abs().max().item() for p in free.state.discriminator.parameters()) > 0.02

@@ -251,3 +251,17 @@ def test_rows_that_stay_after_their_end_change_nothing(alphabet, clamp, monkeypa
     for got, wanted in zip(joined([staying]), joined([compact]), strict=True):
         assert torch.equal(got, wanted)
     assert torch.equal(staying.sequences.lengths, compact.sequences.lengths)
+
+
+def test_without_tokens_the_latents_are_those_of_the_sequences():
+    G = ToyOneShot(FIXED, T)
+    nets = Networks(G, G, TabularDiscriminator(FIXED, T))
+    drawn = rollout(nets, RolloutSpec(), Block(2, 5), (1,))
+    bare = rollout(nets, RolloutSpec(scores=(), drawn=False), Block(2, 5), (1,))
+    assert torch.equal(bare.sequences.source.vector, drawn.sequences.source.vector)
+    assert (bare.sequences.tokens == FIXED.pad).all()
+    assert bare.scores.shape == (5, 1, 1, 0)
+    shared = rollout(
+        nets, RolloutSpec(scores=(), drawn=False, samples=5), Block(0, 10), (1,)
+    ).sequences.source
+    assert len(shared.vector.unique(dim=0)) == 2

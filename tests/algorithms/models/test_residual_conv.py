@@ -12,7 +12,7 @@ SYMBOLS = Alphabet(size=4)
 
 
 def test_a_block_by_hand():
-    block = ResidualBlock(dim=1, width=3, scale=0.3, slope=0.0, batch_norm=False)
+    block = ResidualBlock(dim=1, width=3, scale=0.3, slope=0.0)
     with torch.no_grad():
         for convolution, weights, bias in zip(
             block.convolutions, ([1.0, 2.0, 3.0], [0.0, 1.0, 0.0]), (0.5, -1.0), strict=True

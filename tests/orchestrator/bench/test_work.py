@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from algorithms.types import RolloutSpec
 from orchestrator import checkpoints
 from orchestrator.bench.timing import peak_bytes
 from orchestrator.bench.work import reference
 from orchestrator.config import RunConfig
-from orchestrator.trainer import NEGATIVES
 
 
 def test_the_reference_is_what_the_configuration_says_by_itself():
@@ -77,4 +77,4 @@ def test_a_unit_in_this_thread_is_seen_by_the_profiler(work):
     unit = work.first_unit(work.spec, work.sizes.B)
     assert 0 < len(unit.sequences) <= work.sizes.B
     assert peak_bytes(lambda: work.first_unit(work.spec, work.sizes.B), work.device) > 10_000
-    assert len(work.first_unit(NEGATIVES, 7).sequences) == 7
+    assert len(work.first_unit(RolloutSpec(scores=()), 7).sequences) == 7

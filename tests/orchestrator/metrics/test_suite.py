@@ -15,7 +15,8 @@ from algorithms.types import Sequences
 from orchestrator.metrics.divergence import js_divergence
 from orchestrator.metrics.kneser_ney import KneserNey
 from orchestrator.metrics.protocol import PROTOCOLS, Protocol
-from orchestrator.metrics.suite import Suite, signed
+from orchestrator.metrics.scores import signed
+from orchestrator.metrics.suite import Suite
 from toys.sentences import sentences
 
 V = 12
