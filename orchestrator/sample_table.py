@@ -27,7 +27,7 @@ def write_sample_table(directory: Path) -> Path | None:
     rows = [
         [step, number, line]
         for step, file in sorted(steps.items())
-        for number, line in enumerate(file.read_text(encoding="utf-8").split("\n")[:-1], 1)
+        for number, line in enumerate(_text(file).split("\n")[:-1], 1)
     ]
     if not rows:
         return None
@@ -35,3 +35,8 @@ def write_sample_table(directory: Path) -> Path | None:
     table = {"columns": ["step", "number", "sample"], "data": rows}
     path.write_text(json.dumps(table, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def _text(file: Path) -> str:
+    """Samples are for people: bytes that are no UTF-8 (a damaged file) do not keep a run from ending."""
+    return file.read_bytes().decode("utf-8", errors="replace")

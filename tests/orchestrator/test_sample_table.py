@@ -26,6 +26,14 @@ def test_a_row_for_each_sample_of_each_step(tmp_path: Path):
     assert table["data"] == [[2, 1, "a"], [2, 2, "\u2028b"], [2, 3, ""], [10, 1, "c"]]
 
 
+def test_a_damaged_file_is_shown_as_far_as_it_can_be_read(tmp_path: Path):
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "step_000001.txt").write_bytes(b"good\n\x8c\xe3bad\n")
+    path = write_sample_table(tmp_path)
+    assert path is not None
+    assert [row[2] for row in json.loads(path.read_text())["data"]] == ["good", "\ufffd\ufffdbad"]
+
+
 def test_without_samples_there_is_no_table(tmp_path: Path):
     assert write_sample_table(tmp_path) is None
 
