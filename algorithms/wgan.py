@@ -44,7 +44,7 @@ class WGAN(Relaxed):
         critic_warmup: bool = False
         """The authors' code: 100 critic updates for the first 25 of the generator, and for every 500th."""
 
-        optimizer: Literal["rmsprop", "sgd", "adam"] = "rmsprop"
+        optimizer: Literal["adam", "sgd", "rmsprop"] = "rmsprop"
         """Of both. Without momentum, says the paper: the critic's loss is not stationary."""
 
         momentum: float = Field(0.0, ge=0, lt=1)

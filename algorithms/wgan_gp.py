@@ -42,6 +42,9 @@ class WGANGP(Relaxed):
         d_steps: int = Field(10, ge=1)
         """n_critic, critic updates before each of the generator."""
 
+        optimizer: Literal["adam"] = "adam"
+        """Of both."""
+
         beta1: float = Field(0.5, ge=0, lt=1)
         """Adam's first beta, of both."""
 
