@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from algorithms.bleu import References
 from algorithms.config import Frozen
-from algorithms.losses import mean_negative_log_likelihood
+from algorithms.losses import mean_negative_log_likelihood, policy_gradient
 from algorithms.models.base import Discriminator, Generator
-from algorithms.types import Loss, Rollouts, RolloutSpec, Sequences
+from algorithms.types import Alphabet, Loss, Rollouts, RolloutSpec, Sequences
 
 Stage = Literal["pretrain_generator", "pretrain_discriminator", "adversarial"]
 
@@ -65,8 +65,15 @@ class Algorithm(nn.Module):
         discriminator_lr: float = Field(1e-4, gt=0, le=10)
         """Rate of the discriminator, in pretraining and after."""
 
+        optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
+        """What descends the adversarial losses of G, and those of D, pretraining included."""
+
         max_grad_norm: float | None = Field(5.0, gt=0)
         """The generator's gradient is scaled down to this global norm. Empty: never."""
+
+        teacher_forcing: float = Field(0.0, ge=0)
+        """Weight of the likelihood of real sequences, a sum over T and a mean over B, in an update of G after
+        each adversarial one. 0: none."""
 
         policy_delay: float = Field(0.0, ge=0, lt=1)
         """Rollout policy after each step: delay * old + (1 - delay) * generator. 0: always the generator."""
@@ -87,9 +94,38 @@ class Algorithm(nn.Module):
         log_prob = G.log_prob(real.tokens, real.source)  # [B, T]
         return Loss(mean_negative_log_likelihood(log_prob, real.mask))
 
+    def prepare(self, alphabet: Alphabet, length: int) -> None:
+        """Makes the networks of its own, once, before anything else is asked; none by default.
+
+        Raises:
+            ValueError: they cannot be made for this alphabet and length.
+        """
+
+    def own_optimizer(self) -> torch.optim.Optimizer | None:
+        """What descends ``own_loss``; None where it has no network of its own."""
+        return None
+
+    def own_loss(self, fake: Rollouts, rng: torch.Generator) -> Loss | None:
+        """What its own network descends after each update of the generator."""
+        return None
+
+    def teacher_forcing(self, G: Generator, real: Sequences, rng: torch.Generator) -> Loss | None:
+        """What G descends on real sequences after each of its adversarial updates, if anything."""
+        weight = self.config.teacher_forcing
+        if not weight:
+            return None
+        log_prob = G.log_prob(real.tokens, real.source)  # [B, T]
+        return Loss(weight * policy_gradient(log_prob, torch.ones_like(log_prob), real.mask) / len(real))
+
     def optimizer(self, net: nn.Module, lr: float) -> torch.optim.Optimizer:
         """What descends the adversarial losses of G, or those of D, pretraining included."""
-        return torch.optim.Adam(net.parameters(), lr=lr, fused=True)
+        match self.config.optimizer:
+            case "adam":
+                return torch.optim.Adam(net.parameters(), lr=lr, fused=True)
+            case "sgd":
+                return torch.optim.SGD(net.parameters(), lr=lr)
+            case "rmsprop":
+                return torch.optim.RMSprop(net.parameters(), lr=lr)
 
     def d_phases(self, step: int) -> int:
         """Discriminator phases of this step; a pure function of the step."""

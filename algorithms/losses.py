@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from algorithms.models.base import Discriminator
-from algorithms.types import Loss, Sequences
+from algorithms.types import Loss, Sequences, join_sequences
 
 
 def policy_gradient(log_prob: Tensor, credit: Tensor, mask: Tensor) -> Tensor:
@@ -44,6 +44,19 @@ def judge(D: Discriminator, fake: Sequences, real: Sequences) -> Loss:
     """A discriminator's cross-entropy on real and generated sequences, and its own penalty; beside it how
     many of either it tells right."""
     d_real, d_fake = D.judge(real, fake)  # [B] logits each
+    return _cross_entropy(D, d_real, d_fake)
+
+
+def judge_prefixes(D: Discriminator, fake: Sequences, real: Sequences, rng: torch.Generator) -> Loss:
+    """The same of one prefix of each sequence, as long as chance will have it: from 1 token to all."""
+    both = join_sequences([real, fake])
+    share = torch.rand(len(both), generator=rng).to(both.lengths.device)
+    last = (share * both.lengths).long()[:, None]  # [B, 1]
+    logits = D.prefix_logits(both.tokens, both.source).gather(1, last)[:, 0]
+    return _cross_entropy(D, logits[: len(real)], logits[len(real) :])
+
+
+def _cross_entropy(D: Discriminator, d_real: Tensor, d_fake: Tensor) -> Loss:
     told = {
         "d/accuracy_real": (d_real > 0).float().mean(),
         "d/accuracy_fake": (d_fake < 0).float().mean(),
@@ -131,6 +144,13 @@ def effective_sample_size(weights: Tensor) -> Tensor:
     flat = weights.flatten(1)
     flat = flat[flat.sum(1) > 0]
     return (flat.sum(1).square() / flat.square().sum(1)).sum() / max(1, len(flat))
+
+
+def group_mean(credit: Tensor, mask: Tensor, size: int) -> Tensor:
+    """The mean over what counts in each group of so many neighbouring rows, at all of it; [B, T] both."""
+    groups, counted = (credit * mask).view(-1, size, credit.shape[1]), mask.view(-1, size, credit.shape[1])
+    mean = groups.sum((1, 2), keepdim=True) / counted.sum((1, 2), keepdim=True)
+    return mean.expand_as(groups).reshape_as(credit)
 
 
 def subtract_position_mean(credit: Tensor, mask: Tensor) -> Tensor:

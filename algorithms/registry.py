@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from algorithms.adversarial_dialogue import AdversarialDialogue
 from algorithms.base import Algorithm
 from algorithms.bgan import BGAN
 from algorithms.maligan import MaliGAN
@@ -29,6 +30,7 @@ ALGORITHMS: tuple[type[Algorithm], ...] = (
     BGAN,
     WGAN,
     WGANGP,
+    AdversarialDialogue,
 )
 
 AlgorithmConfig = Annotated[
@@ -39,7 +41,8 @@ AlgorithmConfig = Annotated[
     | MaliGAN.Config
     | BGAN.Config
     | WGAN.Config
-    | WGANGP.Config,
+    | WGANGP.Config
+    | AdversarialDialogue.Config,
     Field(discriminator="name"),
 ]
 

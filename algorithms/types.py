@@ -6,6 +6,7 @@ One legend for the whole repository; a shape stands at the end of the line that 
     N  completions of one prefix     K  named scores                 R  rows that advance together
     S  positions of a source         Z  values of a latent source    H  hidden width
     F  filters of one width          E  width of an embedding        W  windows of one width
+    U  utterances of a source        L  layers of a network
 
 Time is counted in tokens: the prefix of length t is ``tokens[:, :t]`` and the credit of token t
 (t = 1 .. T) stands in column t - 1.
@@ -33,6 +34,7 @@ class Alphabet:
         end: after it everything is ``pad``; None where every sequence has full length.
         pad: fills the positions after the end.
         banned: never emitted (probability zero).
+        source: symbols in which conditions are written, if it is another alphabet; 0: the same one.
     """
 
     size: int
@@ -40,6 +42,7 @@ class Alphabet:
     end: int | None = None
     pad: int = 0
     banned: tuple[int, ...] = ()
+    source: int = 0
 
     def lengths(self, tokens: Tensor) -> Tensor:
         """Tokens that count in each row, the end symbol included: [B, T] -> [B] int64."""
@@ -61,7 +64,7 @@ class Source:
     """The condition of a batch; None stands where there is none.
 
     Attributes:
-        tokens: [B, S] one text, or [B, U, S] several utterances; int64.
+        tokens: [B, S] one text, or [B, U, S] several utterances, the latest last; int64.
         mask: same shape as ``tokens``, true on tokens that count.
         vector: [B, Z] real values, such as a latent z.
     """
@@ -169,6 +172,7 @@ class RolloutSpec:
     Attributes:
         samples: sequences sampled per prompt.
         completions: N, Monte Carlo completions of each prefix; 0 scores whole sequences only.
+        prefixes: whether every prefix is scored as it stands, instead of its completions.
         clamp: leading tokens copied from the real sequence instead of sampled.
         scores: names in ``algorithms.scores``; K of them.
         precision: of the scores; the trainer fills in what the run has settled on.
@@ -179,6 +183,7 @@ class RolloutSpec:
 
     samples: int = 1
     completions: int = 0
+    prefixes: bool = False
     clamp: int = 0
     scores: tuple[str, ...] = ("logit",)
     precision: Precision = "fp32"
@@ -195,7 +200,8 @@ class Rollouts:
         log_prob: [B, T] log-probability of each token under the policy that drew it; 0 on padding.
         scores: [B, T, N, K] float32. Column t - 1 scores the completions of the prefix of length t;
             from the last token on it is the score of the sequence itself, N times, and so it is in
-            columns of prefixes shorter than the clamp. [B, 1, 1, K] where only whole sequences were scored.
+            columns of prefixes shorter than the clamp. [B, T, 1, K] where prefixes were scored as they stand,
+            [B, 1, 1, K] where only whole sequences were.
         clamp: leading tokens that are real.
         step: the adversarial step that they were made for, from 0; schedules are functions of it.
     """

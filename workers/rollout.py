@@ -17,7 +17,7 @@ from algorithms.types import Origin, Rollouts, RolloutSpec, Sequences, Source, j
 from workers.generation import complete, latents, sample
 from workers.philox import Path
 from workers.pieces import completed, sampled
-from workers.scoring import read, score
+from workers.scoring import read, score, score_prefixes
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,8 @@ def rollout(
     T = sequences.tokens.shape[1]
     if scorer is None:
         scorer = networks.discriminator.scorer()
+    if spec.prefixes:
+        return Rollouts(sequences, log_prob, score_prefixes(scorer, spec.scores, sequences), spec.clamp)
     if not N:
         whole = score(scorer, spec.scores, sequences, references, spec.precision)  # [B, K]
         return Rollouts(sequences, log_prob, whole[:, None, None, :], spec.clamp)

@@ -53,3 +53,18 @@ def score(
         rows = Rows(sequences.select(places), mine, precision)
         scores.append(torch.stack([function(scorer, rows, references) for function in functions], 1))
     return torch.cat(scores)[: len(sequences)]
+
+
+def score_prefixes(scorer: Scorer, names: Sequence[str], sequences: Sequences) -> Tensor:
+    """The score of every prefix as it stands: [R, T, 1, 1] float32.
+
+    Raises:
+        ValueError: it is another score than the discriminator's logit.
+    """
+    if tuple(names) != ("logit",):
+        raise ValueError(f"prefixes are scored by the discriminator's logit alone, not by {', '.join(names)}")
+    parts = [
+        scorer.prefix_logits(sequences.select(places))
+        for places in pieces(sequences.lengths, scored(sequences.tokens.device))
+    ]
+    return torch.cat(parts)[: len(sequences), :, None, None]

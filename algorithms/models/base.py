@@ -47,11 +47,13 @@ class Generator(nn.Module):
         alphabet: the symbols.
         length: T, the longest sequence, the end symbol included.
         latent: Z, normal values that a worker draws as ``source.vector`` where no source is given.
+        conditional: whether it answers the tokens of a source, and cannot do without.
     """
 
     alphabet: Alphabet
     length: int
     latent: int = 0
+    conditional: bool = False
 
     @abstractmethod
     def log_prob(self, tokens: Tensor, source: Source | None = None) -> Tensor:
@@ -160,6 +162,10 @@ class Scorer:
         """[R] float32."""
         return self._D.logits(rows.sequences.tokens, rows.sequences.source).float()
 
+    def prefix_logits(self, sequences: Sequences) -> Tensor:
+        """Of every prefix as it stands: [R, T] float32."""
+        return self._D.prefix_logits(sequences.tokens, sequences.source).float()
+
 
 class Discriminator(nn.Module):
     """Tells real sequences from generated ones by a logit: log D - log(1 - D), never a probability.
@@ -168,9 +174,11 @@ class Discriminator(nn.Module):
 
     Attributes:
         takes_relaxed: whether ``logits`` also takes relaxed symbols, floating point [B, T, V].
+        scores_prefixes: whether it has ``prefix_logits``.
     """
 
     takes_relaxed: bool = False
+    scores_prefixes: bool = False
 
     @abstractmethod
     def logits(self, tokens: Tensor, source: Source | None = None) -> Tensor:

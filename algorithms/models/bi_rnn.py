@@ -60,10 +60,12 @@ class BiRNN(Discriminator):
         # each row turned around within its length, so that no padding comes first
         turned = (lengths[:, None] - 1 - torch.arange(tokens.shape[1], device=tokens.device)).clamp_min(0)
         x = nn.functional.embedding(tokens, self.embedding.weight)  # [B, T, E]
-        for ahead, back in zip(self.forward_layers, self.backward_layers, strict=True):
-            onward, _ = ahead(x)
-            backward, _ = back(_at(x, turned))
-            x = torch.cat([onward, _at(backward, turned)], -1)  # [B, T, 2H]
+        # not rounded: not every processor has such a layer in bfloat16, and then torch raises
+        with torch.autocast(x.device.type, enabled=False):
+            for ahead, back in zip(self.forward_layers, self.backward_layers, strict=True):
+                onward, _ = ahead(x)
+                backward, _ = back(_at(x, turned))
+                x = torch.cat([onward, _at(backward, turned)], -1)  # [B, T, 2H]
         ends = torch.cat([onward, backward], -1).gather(1, last.expand(-1, 1, x.shape[-1]))[:, 0]
         return self.output(self.dropout(ends)).squeeze(-1).to(self.output.weight.dtype)
 

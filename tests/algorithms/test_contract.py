@@ -35,6 +35,14 @@ def configuration(algorithm: type[Algorithm]) -> Algorithm.Config:
     return algorithm.Config.model_validate({})
 
 
+def made(algorithm: type[Algorithm]) -> Algorithm:
+    """With its defaults, and the networks of its own where it has some."""
+    built = build(configuration(algorithm))
+    torch.manual_seed(9)
+    built.prepare(VARIABLE, T)
+    return built
+
+
 def adversarial(algorithm: type[Algorithm]) -> bool:
     return "adversarial" in algorithm.stages
 
@@ -179,7 +187,7 @@ def test_stages_are_known_and_in_order(algorithm: type[Algorithm]) -> None:
 
 @every
 def test_what_it_needs_is_a_pure_function_of_the_step(algorithm: type[Algorithm]) -> None:
-    one, other = build(configuration(algorithm)), build(configuration(algorithm))
+    one, other = made(algorithm), made(algorithm)
     random, kept = torch.get_rng_state(), copy.deepcopy(one.state_dict())
     forward = [one.rollouts(step) for step in range(200)]
     assert [other.rollouts(step) for step in reversed(range(200))] == forward[::-1]
@@ -196,7 +204,7 @@ def test_what_it_needs_is_a_pure_function_of_the_step(algorithm: type[Algorithm]
 @both_alphabets
 def test_pretraining_descends_in_the_generator_alone(algorithm: type[Algorithm], alphabet: Alphabet) -> None:
     G, D = networks(alphabet)
-    built = build(configuration(algorithm))
+    built = made(algorithm)
     for epoch in (0, 1_000_000):
         G.zero_grad()
         check(built.pretrain_loss(G, rows(alphabet, 12, seed=4), epoch, rng()), reaches=G, spares=D)
@@ -205,7 +213,7 @@ def test_pretraining_descends_in_the_generator_alone(algorithm: type[Algorithm],
 @every
 @both_alphabets
 def test_credit_is_a_constant_for_every_token(algorithm: type[Algorithm], alphabet: Alphabet) -> None:
-    built = build(configuration(algorithm))
+    built = made(algorithm)
     G, _ = networks(alphabet, algorithm)
     fake = rollouts(built, G)
     credit = built.credit(fake)
@@ -217,7 +225,7 @@ def test_credit_is_a_constant_for_every_token(algorithm: type[Algorithm], alphab
 @every
 @both_alphabets
 def test_generator_loss(algorithm: type[Algorithm], alphabet: Alphabet) -> None:
-    built = build(configuration(algorithm))
+    built = made(algorithm)
     if not adversarial(algorithm):
         with pytest.raises(ValueError, match=built.config.name):
             generator_loss(built, alphabet)
@@ -229,7 +237,7 @@ def test_generator_loss(algorithm: type[Algorithm], alphabet: Alphabet) -> None:
 @every
 @both_alphabets
 def test_discriminator_loss(algorithm: type[Algorithm], alphabet: Alphabet) -> None:
-    built = build(configuration(algorithm))
+    built = made(algorithm)
     if not trains_discriminator(algorithm):
         with pytest.raises(ValueError, match=built.config.name):
             discriminator_loss(built, alphabet)
@@ -240,7 +248,7 @@ def test_discriminator_loss(algorithm: type[Algorithm], alphabet: Alphabet) -> N
 
 @every
 def test_losses_draw_from_their_own_generator_alone(algorithm: type[Algorithm]) -> None:
-    built = build(configuration(algorithm))
+    built = made(algorithm)
     G, _ = networks(VARIABLE)
     real = rows(VARIABLE, 12, seed=4)
     before = torch.get_rng_state()
@@ -256,7 +264,7 @@ def test_losses_draw_from_their_own_generator_alone(algorithm: type[Algorithm]) 
 
 @every
 def test_what_stands_after_the_end_does_not_matter(algorithm: type[Algorithm]) -> None:
-    built = build(configuration(algorithm))
+    built = made(algorithm)
     G, D = networks(VARIABLE)
     real = rows(VARIABLE, 12, seed=4)
     changed = Sequences(real.tokens.masked_fill(~real.mask, 4), real.lengths)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from algorithms.models.base import Generator, State
 from algorithms.models.gru import GRUGenerator
 from algorithms.models.lstm import LSTMGenerator
 from algorithms.models.residual_conv import ResidualConvGenerator
+from algorithms.models.seq2seq import Seq2Seq
 from algorithms.types import Alphabet, Source
 from toys.enumeration import all_sequences
 from toys.one_shot import ToyOneShot
@@ -41,6 +42,14 @@ def texts(rows: int) -> Source:
     return Source(tokens, torch.arange(3) < 1 + (number % 3)[:, None])
 
 
+def dialogues(rows: int) -> Source:
+    """Two utterances each, the first of which may be missing: [rows, 2, 3] symbols below 5."""
+    number = torch.arange(rows)
+    tokens = torch.stack([(number + s * (u + 2)) % 5 for u in range(2) for s in range(3)], 1).view(-1, 2, 3)
+    lengths = torch.stack([number % 4, 1 + number // 4 % 3], 1)
+    return Source(tokens, torch.arange(3) < lengths[..., None])
+
+
 def latents(rows: int) -> Source:
     return Source(vector=torch.randn(rows, 3, generator=torch.Generator().manual_seed(3)))
 
@@ -53,12 +62,19 @@ def gru(alphabet: Alphabet) -> GRUGenerator:
     return GRUGenerator.Config(embedding=4, hidden=6, init_std=0.7).build(alphabet, T)
 
 
+def attention(alphabet: Alphabet) -> Seq2Seq:
+    config = Seq2Seq.Config(embedding=4, hidden=6, dropout=0.0, init_range=1.2)
+    return config.build(replace(alphabet, source=5), T)
+
+
 STEPPED = {
     "lstm": Case(lstm),
     "gru": Case(gru),
     "ngram": Case(lambda alphabet: NgramGenerator(alphabet, T)),
     "transformer": Case(lambda alphabet: ToyTransformer(alphabet, T)),
     "seq2seq": Case(lambda alphabet: ToySeq2Seq(alphabet, T), texts),
+    "attention": Case(attention, texts),
+    "attention_dialogue": Case(attention, dialogues),
     "transformer_seq2seq": Case(lambda alphabet: ToyTransformer(alphabet, T, source_symbols=5), texts),
 }
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from algorithms.models.hierarchical import Hierarchical
 from algorithms.models.lstm import LSTMGenerator
+from algorithms.models.seq2seq import Seq2Seq
 from algorithms.types import Alphabet, Rollouts, RolloutSpec, Sequences, Source
-from toys import NgramGenerator, TabularDiscriminator, ToyOneShot, ToySeq2Seq, ToyTransformer, all_sequences
+from toys import (
+    NgramGenerator,
+    TabularDiscriminator,
+    ToyOneShot,
+    ToyPrefixDiscriminator,
+    ToySeq2Seq,
+    ToyTransformer,
+    all_sequences,
+)
+from toys.cases import VARIABLE as CASES
+from toys.cases import dialogues, make, texts
 from workers import generation, scoring
 from workers.generation import complete, sample
 from workers.philox import normal
@@ -265,3 +279,76 @@ def test_without_tokens_the_latents_are_those_of_the_sequences():
         nets, RolloutSpec(scores=(), drawn=False, samples=5), Block(0, 10), (1,)
     ).sequences.source
     assert len(shared.vector.unique(dim=0)) == 2
+
+
+@pytest.mark.parametrize("conditions", [texts, dialogues])
+@torch.no_grad()
+def test_credits_with_a_source_agree_with_exact_enumeration(conditions):
+    G, every, _ = make("attention", CASES)
+    torch.manual_seed(3)
+    D, N, B = ToyPrefixDiscriminator(CASES).eval(), 4000, 6
+    if conditions is dialogues:
+        config = Hierarchical.Config(embedding=3, hidden=4, dropout=0.0, init_range=2.0)
+        D = config.build(replace(CASES, source=5), 4).eval()
+    source = conditions(B)
+    result = rollout(Networks(G, G, D), RolloutSpec(completions=N), Block(0, B, source), (7, "credits"))
+    Y, D_of = result.sequences, result.scores[..., 0].sigmoid()  # [B, T, N]
+    for b in range(B):
+        mine = source.select(torch.full((len(every),), b))
+        weight, judged = G.log_prob(every, mine).sum(1).exp(), D.logits(every, mine).sigmoid()
+        for t in range(1, int(Y.lengths[b]) + 1):
+            begins = (every[:, :t] == Y.tokens[b, :t]).all(1)
+            exact = (weight * judged)[begins].sum() / weight[begins].sum()
+            got, error = D_of[b, t - 1].mean(), D_of[b, t - 1].std() / N**0.5
+            assert abs(got - exact) <= 4 * error + 1e-5, f"b = {b}, t = {t}: {got} against {exact}"
+    assert len(set(Y.lengths.tolist())) > 1
+
+
+@pytest.mark.parametrize("unit", [1, 3, 12])
+@torch.no_grad()
+def test_prefixes_are_scored_as_they_stand(unit):
+    G, _, _ = make("attention", CASES)
+    torch.manual_seed(3)
+    config = Hierarchical.Config(embedding=3, hidden=4, dropout=0.0, init_range=2.0)
+    D, source = config.build(replace(CASES, source=5), 4).eval(), dialogues(12)
+    parts = [
+        rollout(
+            Networks(G, G, D),
+            RolloutSpec(prefixes=True),
+            Block(first, unit, source.select(slice(first, first + unit))),
+            (7, "prefixes"),
+        )
+        for first in range(0, 12, unit)
+    ]
+    scores = torch.cat([part.scores for part in parts])
+    tokens = torch.cat([part.sequences.tokens for part in parts])
+    assert scores.shape == (12, 4, 1, 1)
+    torch.testing.assert_close(scores[:, :, 0, 0], D.prefix_logits(tokens, source))
+
+
+def test_prefixes_have_a_logit_and_no_other_score():
+    G, _, _ = make("attention", CASES)
+    spec = RolloutSpec(prefixes=True, scores=("bleu_2",))
+    with pytest.raises(ValueError, match="logit alone, not by bleu_2"):
+        rollout(Networks(G, G, ToyPrefixDiscriminator(CASES)), spec, Block(0, 2, dialogues(2)), (1,))
+
+
+class Counted(Seq2Seq):
+    """Notes how many sources it encodes."""
+
+    encoded = 0
+
+    def start(self, rows, source=None):
+        type(self).encoded += rows
+        return super().start(rows, source)
+
+
+@torch.no_grad()
+def test_a_source_is_encoded_once_to_sample_and_once_to_complete(monkeypatch):
+    G, _, _ = make("attention", CASES)
+    G.__class__, Counted.encoded = Counted, 0
+    monkeypatch.setattr(generation, "sampled", lambda symbols, device: 4)
+    config = Hierarchical.Config(embedding=3, hidden=4)
+    D = config.build(replace(CASES, source=5), 4).eval()
+    rollout(Networks(G, G, D), RolloutSpec(completions=50), Block(0, 4, dialogues(4)), (1,))
+    assert Counted.encoded == 4 + 4 + 1  # one row more tells what a state costs

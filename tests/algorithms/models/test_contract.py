@@ -130,7 +130,7 @@ def test_a_conditional_model_depends_on_its_source(name: str) -> None:
         G.log_prob(tokens)
 
 
-@pytest.mark.parametrize("name", ["seq2seq", "transformer_seq2seq"])
+@pytest.mark.parametrize("name", ["seq2seq", "attention", "attention_dialogue", "transformer_seq2seq"])
 def test_padding_of_the_source_is_ignored(name: str) -> None:
     G, tokens, source = make(name, FIXED)
     assert source is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pytest
@@ -15,11 +15,12 @@ from torch.testing import assert_close
 
 from algorithms.models.base import Discriminator
 from algorithms.models.bi_rnn import BiRNN
+from algorithms.models.hierarchical import Hierarchical
 from algorithms.models.residual_conv import ResidualConvDiscriminator
 from algorithms.models.text_cnn import TextCNN
-from algorithms.types import Alphabet, Origin, Rows, Sequences
+from algorithms.types import Alphabet, Origin, Rows, Sequences, Source
 from toys import TabularDiscriminator, ToyPrefixDiscriminator, all_sequences
-from toys.cases import ALPHABETS, FIXED, VARIABLE, T, texts
+from toys.cases import ALPHABETS, FIXED, VARIABLE, T, dialogues, texts
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,17 @@ def residual_conv(alphabet: Alphabet) -> ResidualConvDiscriminator:
     return ResidualConvDiscriminator.Config(dim=6, blocks=2, width=3, slope=0.2).build(alphabet, T)
 
 
+def hierarchical(alphabet: Alphabet) -> Hierarchical:
+    config = Hierarchical.Config(embedding=3, hidden=4, dropout=0.5, init_range=1.0)
+    return config.build(replace(alphabet, source=5), T)
+
+
 CASES = {
     "text_cnn": Case(text_cnn, dropout=True),
     "bi_lstm": bi_rnn("lstm"),
     "bi_gru": bi_rnn("gru"),
     "residual_conv": Case(residual_conv),
+    "hierarchical": Case(hierarchical, prefixes=True, any_length=True, dropout=True),
     "tabular": Case(lambda alphabet: TabularDiscriminator(alphabet, T)),
     "prefix": Case(ToyPrefixDiscriminator, prefixes=True, any_length=True, dropout=True),
 }
@@ -176,7 +183,7 @@ def test_training_mode_drops_features(name: str) -> None:
 @both_alphabets
 def test_gradient_reaches_every_parameter(name: str, alphabet: Alphabet) -> None:
     D, tokens = make(name, alphabet)
-    source = texts(len(tokens)) if name == "prefix" else None
+    source = texts(len(tokens)) if CASES[name].prefixes else None
     D.logits(tokens, source).square().sum().backward()
     for label, parameter in D.named_parameters():
         assert parameter.grad is not None, label
@@ -227,13 +234,18 @@ def test_the_others_refuse_prefixes_and_say_what_to_do(name: str) -> None:
         D.prefix_logits(tokens)
 
 
-def test_a_conditional_discriminator_reads_its_source_but_not_the_padding() -> None:
-    D, tokens = make("prefix", FIXED)
-    source = texts(len(tokens))
+@pytest.mark.parametrize(
+    ("name", "conditions"), [("prefix", texts), ("hierarchical", texts), ("hierarchical", dialogues)]
+)
+def test_a_conditional_discriminator_reads_its_source_but_not_the_padding(
+    name: str, conditions: Callable[[int], Source]
+) -> None:
+    D, tokens = make(name, FIXED)
+    source = conditions(len(tokens))
     assert source.tokens is not None
     assert source.mask is not None
     expected = D.logits(tokens, source)
-    assert (D.logits(tokens, source.select(torch.arange(81).roll(1))) - expected).abs().min() > 1e-4
+    assert (D.logits(tokens, source.select(torch.arange(81).roll(1))) - expected).abs().min() > 1e-6
     changed = type(source)(source.tokens.where(source.mask, (source.tokens + 1) % 5), source.mask)
     assert_close(D.logits(tokens, changed), expected)
 

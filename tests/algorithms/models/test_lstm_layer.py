@@ -50,3 +50,28 @@ def test_gradients(T: int) -> None:
     gates = torch.randn(T, 3, 8, dtype=torch.float64, requires_grad=True)
     recurrent = torch.randn(2, 8, dtype=torch.float64, requires_grad=True)
     assert gradcheck(lambda *given: lstm_layer(*given)[0], (gates, recurrent))
+
+
+@pytest.mark.parametrize("T", [1, 4])
+@pytest.mark.parametrize("told", ["h", "c", "both"])
+def test_gradients_of_the_first_state_and_of_c(T: int, told: str) -> None:
+    torch.manual_seed(0)
+    gates, recurrent, h, c = (
+        torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((T, 3, 8), (2, 8), (3, 2), (3, 2))
+    )
+
+    def chosen(*given: torch.Tensor) -> torch.Tensor:
+        hs, cs = lstm_layer(*given)
+        return {"h": hs, "c": cs, "both": hs * cs.cos()}[told]
+
+    assert gradcheck(chosen, (gates, recurrent, h, c))
+
+
+def test_goes_on_from_a_first_state_as_if_it_had_never_stopped() -> None:
+    torch.manual_seed(1)
+    gates, recurrent = torch.randn(5, 3, 8), torch.randn(2, 8)
+    hs, cs = lstm_layer(gates, recurrent)
+    rest, rest_c = lstm_layer(gates[2:], recurrent, hs[1], cs[1])
+    assert torch.equal(rest, hs[2:])
+    assert torch.equal(rest_c, cs[2:])
