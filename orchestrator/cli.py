@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.bench.command import bench
+from orchestrator.chat import chat
 from orchestrator.errors import AdvseqError, ResumableError
 from orchestrator.evaluate_command import evaluate
 from orchestrator.printing import print_json, print_table
@@ -125,6 +126,10 @@ def sample(
     temperature: Annotated[float, typer.Option(min=0.01, max=10, help="Below 1 is colder.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal lines.")] = 0,
     prefix: Annotated[str, typer.Option(help="What every line begins with.")] = "",
+    source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="What it answers; once for each turn, the latest last."),
+    ] = None,
     checkpoint: At = "best",
     runs: Annotated[Path, typer.Option(help="The folder whose MLflow store holds the model.")] = Path("runs"),
     json_output: Json = False,
@@ -132,7 +137,7 @@ def sample(
     """Print sequences from a trained generator, one a line."""
     from orchestrator.trained import sampler_of
 
-    lines = sampler_of(run, checkpoint, runs).sample(n, temperature, seed, prefix)
+    lines = sampler_of(run, checkpoint, runs).sample(n, temperature, seed, prefix, source or ())
     if json_output:
         drawn = {"checkpoint": checkpoint, "temperature": temperature, "seed": seed, "lines": lines}
         print_json({"run": run, **drawn})
@@ -201,6 +206,7 @@ def doctor(
         raise typer.Exit(2)
 
 
+app.command()(chat)
 app.command()(evaluate)
 app.command()(bench)
 app.command()(replay)

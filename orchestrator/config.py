@@ -17,6 +17,7 @@ from algorithms.models.registry import DiscriminatorConfig, GeneratorConfig
 from algorithms.models.text_cnn import TextCNN
 from algorithms.registry import AlgorithmConfig
 from algorithms.seqgan import SeqGAN
+from orchestrator.data_config import DataConfig
 from orchestrator.guards import GuardConfig
 from orchestrator.metrics.mauve import mauve_lacks
 from orchestrator.passwords import hidden
@@ -32,63 +33,6 @@ CONTROLS: tuple[ControlName, ...] = (
     "untrained_discriminator",
     "colder_start",
 )
-
-
-class DataConfig(Frozen):
-    """Where sequences come from: your own text (``path``), or what is built in."""
-
-    path: Path | None = None
-    """Your corpus: UTF-8 text, one sequence a line. Empty: what ``builtin`` names."""
-
-    builtin: Literal["oracle", "python_topics"] = "oracle"
-    """Data without a path: the synthetic oracle, or the topics of Python's help, some thousands of lines of
-    English that come with every Python."""
-
-    level: Literal["word", "character", "bpe"] = "word"
-    """How a line becomes tokens."""
-
-    max_vocabulary: int = Field(10_000, ge=8)
-    """Most frequent tokens kept; the rest become <unk> (word, character) or are split further (bpe)."""
-
-    max_length: int | None = Field(None, ge=2)
-    """Longest sequence in tokens, the end symbol included; longer lines are cut. Empty: the longest line,
-    at most 64."""
-
-    filled: bool = False
-    """Whether every sequence has max_length tokens, shorter lines filled up with the end symbol, as suits
-    generators that emit all positions at once."""
-
-    validation: float = Field(0.05, gt=0, lt=0.5)
-    """Share of lines held out to choose the best checkpoint."""
-
-    test: float = Field(0.05, gt=0, lt=0.5)
-    """Share of lines held out for eval/nll_test."""
-
-    oracle: Path | None = None
-    """An .npz with the 15 arrays of the SeqGAN authors' oracle. Empty: one drawn from oracle_seed."""
-
-    oracle_seed: int = Field(0, ge=0)
-    """Seed of the oracle's N(0, 1) parameters and of the sequences drawn from it."""
-
-    oracle_vocabulary: int = Field(5_000, ge=2)
-    """V of a drawn oracle."""
-
-    oracle_hidden: int = Field(32, ge=1)
-    """Embedding and hidden width of a drawn oracle."""
-
-    oracle_length: int = Field(20, ge=2)
-    """T, the length of every sequence of the oracle."""
-
-    sequences: int = Field(10_000, ge=1)
-    """Training sequences drawn from the oracle."""
-
-    held_out: int = Field(10_000, ge=1)
-    """Sequences drawn from the oracle for eval/nll_test, and as many for validation."""
-
-    @property
-    def text(self) -> bool:
-        """Whether the data are text."""
-        return self.path is not None or self.builtin == "python_topics"
 
 
 class PretrainConfig(Frozen):

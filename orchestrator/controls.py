@@ -46,7 +46,7 @@ def constant(rollouts: Rollouts, spec: RolloutSpec, path: philox.Path) -> Rollou
     """Every score at its neutral value: a logit of 0, a probability of one half."""
     neutral = rollouts.log_prob.new_tensor([lookup(name).neutral for name in spec.scores])  # [K]
     B, T = rollouts.log_prob.shape
-    columns = (T, spec.completions) if spec.completions else (1, 1)
+    columns = (T, max(1, spec.completions)) if spec.completions or spec.prefixes else (1, 1)
     return replace(rollouts, scores=neutral.repeat(B, *columns, 1))
 
 
@@ -99,7 +99,7 @@ class AlteredPool:
     def collect(self, spec: RolloutSpec, request: Request, path: philox.Path) -> Rollouts:
         if not spec.scores:  # only sampled
             return self._pool.collect(spec, request, path)
-        asked = spec if self._scored else replace(spec, completions=0, scores=())
+        asked = spec if self._scored else replace(spec, completions=0, prefixes=False, scores=())
         return self._alter(self._pool.collect(asked, request, path), spec, path)
 
     def report(self) -> dict[str, float]:

@@ -9,10 +9,13 @@ from hashlib import blake2b
 import torch
 
 from algorithms.models.base import Generator
-from algorithms.types import Alphabet, Sequences, join_sequences
+from algorithms.types import Alphabet, Sequences, Source, join_sequences
 from orchestrator.codec import Codec
-from orchestrator.config import DataConfig
+from orchestrator.conditional_oracle import alphabet as conditional_alphabet
+from orchestrator.conditional_oracle import draw_conditional_oracle, histories
 from orchestrator.corpus import fingerprint, python_topics, read_lines, split
+from orchestrator.data_config import DataConfig
+from orchestrator.dialogue_data import load_replies
 from orchestrator.errors import UserError
 from orchestrator.oracle import draw_oracle, load_oracle
 from workers.generation import sample
@@ -92,6 +95,8 @@ def shape(config: DataConfig, codec: Codec | None = None) -> tuple[Alphabet, int
         return codec.alphabet, codec.length
     if config.oracle is not None:
         return load_oracle(config.oracle, config.oracle_length).alphabet, config.oracle_length
+    if config.conditional:
+        return conditional_alphabet(config.oracle_vocabulary), config.oracle_length
     return Alphabet(size=config.oracle_vocabulary), config.oracle_length
 
 
@@ -104,38 +109,49 @@ def load_data(config: DataConfig, say: Callable[[str], None] = lambda _: None) -
     Raises:
         UserError: a file cannot be used, with the reason.
     """
-    return _from_text(config, say) if config.text else _from_oracle(config, say)
+    if not config.text:
+        return _from_oracle(config, say)
+    return _from_dialogues(config, say) if config.conditional else _from_text(config, say)
 
 
-def draw(G: Generator, count: int, address: Address) -> Sequences:
+def draw(G: Generator, count: int, address: Address, source: Source | None = None) -> Sequences:
     """``count`` sequences of a generator, by address: [count, T]. On one thread, so that they do not depend
-    on how many there are."""
+    on how many there are.
+
+    Args:
+        source: of as many rows, or None.
+    """
     size = completed(torch.device("cpu"))
     with torch.inference_mode(), alone():
-        sampler = G.sampler()
-        parts = [
-            sample(sampler, torch.arange(first, min(first + DRAWN_AT_ONCE, count)), address, size=size)[0]
-            for first in range(0, count, DRAWN_AT_ONCE)
-        ]
+        sampler, parts = G.sampler(), []
+        for first in range(0, count, DRAWN_AT_ONCE):
+            numbers = torch.arange(first, min(first + DRAWN_AT_ONCE, count))
+            mine = None if source is None else source.select(numbers)
+            parts.append(sample(sampler, numbers, address, mine, size=size)[0])
     drawn = join_sequences(parts)
     # a clone leaves inference mode behind: training saves its inputs for the backward pass
-    return Sequences(drawn.tokens.clone(), drawn.lengths.clone())
+    return Sequences(drawn.tokens.clone(), drawn.lengths.clone(), source)
 
 
 def _from_oracle(config: DataConfig, say: Callable[[str], None]) -> Dataset:
+    seed, sizes = config.oracle_seed, (config.oracle_vocabulary, config.oracle_hidden, config.oracle_length)
+    oracle: Generator
     if config.oracle is not None:
         say(f"loading the oracle from {config.oracle} ...")
         oracle = load_oracle(config.oracle, config.oracle_length)
         source, stem = str(config.oracle), config.oracle.stem
     else:
-        oracle = draw_oracle(
-            config.oracle_seed, config.oracle_vocabulary, config.oracle_hidden, config.oracle_length
-        )
-        source, stem = f"LSTM with parameters N(0, 1), seed {config.oracle_seed}", f"seed{config.oracle_seed}"
+        oracle = draw_conditional_oracle(seed, *sizes) if config.conditional else draw_oracle(seed, *sizes)
+        kind = "a random LSTM with attention" if config.conditional else "LSTM with parameters N(0, 1)"
+        source, stem = f"{kind}, seed {seed}", f"seed{seed}"
     say(f"drawing {config.sequences + 2 * config.held_out:,} sequences from the oracle ...")
     counts = {"train": config.sequences, "validation": config.held_out, "test": config.held_out}
-    drawn = {part: draw(oracle, count, ("data", config.oracle_seed, part)) for part, count in counts.items()}
-    name = f"oracle-v{oracle.alphabet.size}-t{oracle.length}-{stem}"
+    drawn = {}
+    for part, count in counts.items():
+        address: Address = ("data", seed, part)
+        asked = histories(seed, *sizes, count, address) if config.conditional else None
+        drawn[part] = draw(oracle, count, address, asked)
+    name = f"{'conditional-' * config.conditional}oracle-v{oracle.alphabet.size}-t{oracle.length}-{stem}"
     parts = (drawn["train"], drawn["validation"], drawn["test"])
     return Dataset(name, _digest(*parts), source, oracle.alphabet, oracle.length, *parts, oracle=oracle)
 
@@ -175,8 +191,21 @@ def _from_text(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     )
 
 
+def _from_dialogues(config: DataConfig, say: Callable[[str], None]) -> Dataset:
+    assert config.path is not None
+    say(f"reading {config.path} ...")
+    found = load_replies(config.path, config)
+    name = f"{config.path.stem}-{config.format}-{config.level}-{found.fingerprint}"
+    codec, digest, source = found.codec, _digest(*found.parts), str(config.path)
+    return Dataset(
+        name, digest, source, codec.alphabet, codec.length, *found.parts, codec=codec, notes=found.notes
+    )
+
+
 def _digest(*parts: Sequences) -> str:
     digest = blake2b(digest_size=8)
     for part in parts:
         digest.update(part.tokens.numpy().tobytes())
+        if part.source is not None and part.source.tokens is not None and part.source.mask is not None:
+            digest.update(part.source.tokens.masked_fill(~part.source.mask, -1).numpy().tobytes())
     return digest.hexdigest()

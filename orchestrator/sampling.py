@@ -6,6 +6,7 @@ model/   generator.safetensors   model.json   codec.json (text only)
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from safetensors.torch import load_file, save_file
 
 from algorithms.models.base import Generator, OneShotGenerator
 from algorithms.models.registry import GeneratorConfig
-from algorithms.types import Alphabet, Sequences, join_sequences
+from algorithms.types import Alphabet, Sequences, Source, join_sequences
 from orchestrator.checkpoints import full_disk_explained
 from orchestrator.codec import END, Codec
 from orchestrator.data import Dataset, decode
+from orchestrator.dialogue_data import histories
 from orchestrator.errors import UserError
 from orchestrator.run_directory import write_json
+from workers.beam import beam_search
 from workers.generation import sample
 
 AT_ONCE = 256
@@ -64,33 +67,90 @@ class Sampler:
         codec = Codec.load(directory / "codec.json") if (directory / "codec.json").is_file() else None
         return cls(generator, codec)
 
-    def sample(self, n: int, temperature: float = 1.0, seed: int = 0, prefix: str = "") -> list[str]:
+    def sample(
+        self,
+        n: int,
+        temperature: float = 1.0,
+        seed: int = 0,
+        prefix: str = "",
+        history: Sequence[str] = (),
+    ) -> list[str]:
         """n lines of text (ids where there is no text).
 
         Args:
             temperature: divides the logits; below 1 is colder.
             seed: equal seeds give equal lines.
             prefix: text, or ids separated by blanks, that every line begins with.
+            history: what the lines answer, the latest last, for models that answer.
+
+        Raises:
+            UserError: the prefix or the history does not suit the model.
         """
-        sequences = self.draw(n, temperature, seed, prefix)
+        sequences = self.draw(n, temperature, seed, prefix, history)
         return decode(sequences.tokens, self.generator.alphabet, self.codec)
 
-    def draw(self, n: int, temperature: float = 1.0, seed: int = 0, prefix: str = "") -> Sequences:
+    def draw(
+        self,
+        n: int,
+        temperature: float = 1.0,
+        seed: int = 0,
+        prefix: str = "",
+        history: Sequence[str] = (),
+    ) -> Sequences:
         """The same as token ids, [n, T]."""
-        clamp = self._prefix(prefix)
+        clamp, source = self._prefix(prefix), self._source(history)
         parts = []
         with torch.inference_mode():
             for first in range(0, n, AT_ONCE):
                 numbers = torch.arange(first, min(n, first + AT_ONCE))
                 real = Sequences(clamp.expand(len(numbers), -1), torch.full((len(numbers),), clamp.shape[1]))
                 place = (seed, "sample")
+                mine = None if source is None else source.select(torch.zeros_like(numbers))
                 drawn, _ = sample(
-                    self.generator, numbers, place, None, real, clamp.shape[1], temperature=temperature
+                    self.generator, numbers, place, mine, real, clamp.shape[1], temperature=temperature
                 )
                 parts.append(drawn)
         if not parts:
             return Sequences(torch.empty(0, self.generator.length, dtype=torch.int64), torch.empty(0).long())
         return join_sequences(parts)
+
+    def likeliest(self, history: Sequence[str] = (), width: int = 1) -> str:
+        """What beam search finds, greedy decoding with a width of 1."""
+        best, _ = beam_search(self.generator, 1, self._source(history), width=width)
+        return decode(best.tokens[:1], self.generator.alphabet, self.codec)[0]
+
+    def _source(self, history: Sequence[str]) -> Source | None:
+        """The condition of one row, or None for a model without one."""
+        if not self.generator.conditional:
+            if history:
+                raise UserError("this model answers nothing: leave the history (--source) out")
+            return None
+        if not history or not all(turn.strip() for turn in history):
+            raise UserError(
+                "this model answers: give what it is to answer with --source, once for each turn, the latest "
+                "last; or talk with it: advseq chat RUN"
+            )
+        if self.codec is not None:
+            longest = 1 + max(len(turn.encode()) for turn in history)  # no token is shorter than a byte
+            return histories(self.codec, [history], len(history), longest)[0]
+        turns = [[*self._ids(turn, "--source"), self.generator.alphabet.end or 0] for turn in history]
+        tokens = torch.zeros(1, len(turns), max(map(len, turns)), dtype=torch.int64)
+        for place, ids in enumerate(turns):
+            tokens[0, place, : len(ids)] = torch.tensor(ids)
+        lengths = torch.tensor([len(ids) for ids in turns])
+        return Source(tokens, (torch.arange(tokens.shape[2]) < lengths[:, None])[None])
+
+    def _ids(self, text: str, option: str) -> list[int]:
+        """Ids that stand for themselves."""
+        try:
+            ids = [int(word) for word in text.split()]
+        except ValueError:
+            raise UserError(
+                f"{option} '{text}': this model has no text; wanted ids separated by blanks"
+            ) from None
+        if min(ids) < 0 or max(ids) >= self.generator.alphabet.size:
+            raise UserError(f"{option} '{text}': wanted ids from 0 to {self.generator.alphabet.size - 1}")
+        return ids
 
     def _prefix(self, prefix: str) -> torch.Tensor:
         if not prefix.strip():
@@ -101,14 +161,7 @@ class Sampler:
             )
         alphabet = self.generator.alphabet
         if self.codec is None:
-            try:
-                ids = [int(word) for word in prefix.split()]
-            except ValueError:
-                raise UserError(
-                    f"--prefix '{prefix}': this model has no text; wanted ids separated by blanks"
-                ) from None
-            if min(ids) < 0 or max(ids) >= alphabet.size:
-                raise UserError(f"--prefix '{prefix}': wanted ids from 0 to {alphabet.size - 1}")
+            ids = self._ids(prefix, "--prefix")
         else:
             encoded, _ = self.codec.encode(
                 [prefix], 1 + len(prefix.encode())

@@ -34,7 +34,8 @@ def _fit(config: RunConfig, generator: Generator, discriminator: Discriminator, 
 
     Raises:
         UserError: the likelihood of a generator that emits all positions at once, or completions of its
-            prefixes, are asked for; or a gradient through tokens.
+            prefixes, are asked for; or a gradient through tokens, or scores of prefixes, or sources where
+            there are none.
     """
     fits = isinstance(generator, OneShotGenerator) and discriminator.takes_relaxed
     if not fits and algorithm.relaxes:
@@ -43,9 +44,25 @@ def _fit(config: RunConfig, generator: Generator, discriminator: Discriminator, 
             f"generator.name = {config.generator.name} and discriminator.name = {config.discriminator.name} "
             "know: set generator.name=residual_conv and discriminator.name=residual_conv"
         )
+    if generator.conditional and not config.data.conditional:
+        raise UserError(
+            f"generator.name = {config.generator.name} answers a source, and these data have none: set "
+            "data.format=dialogues or data.format=pairs, or choose another generator"
+        )
+    if config.data.conditional and not generator.conditional:
+        raise UserError(
+            f"generator.name = {config.generator.name} would not read the sources that these data have: set "
+            "generator.name=seq2seq, or data.format=lines"
+        )
+    spec = algorithm.rollouts(0)
+    if spec.prefixes and not discriminator.scores_prefixes:
+        raise UserError(
+            f"discriminator.name = {config.discriminator.name} scores whole sequences only, and "
+            "algorithm.reward = prefix wants a reward for prefixes: set discriminator.name=hierarchical"
+        )
     if not isinstance(generator, OneShotGenerator):
         return
-    name, spec = config.generator.name, algorithm.rollouts(0)
+    name = config.generator.name
     if spec.completions or spec.clamp:
         raise UserError(
             f"generator.name = {name} emits all positions at once and has no prefixes, which "
@@ -65,7 +82,8 @@ class TrainState:
     Attributes:
         generator, discriminator, algorithm: the networks; the algorithm's own is often empty.
         policy: the lagging rollout policy, or None where completions come from the generator itself.
-        optimizers: ``pretrain`` and ``generator`` move G in their stages, ``discriminator`` moves D in both.
+        optimizers: ``pretrain`` and ``generator`` move G in their stages, ``discriminator`` moves D in both,
+            ``algorithm`` what that learns itself, if anything.
         stage: index into the algorithm's stages.
         done: epochs, rounds or steps completed in this stage.
         step: the same over all stages: what every metric is plotted against.
@@ -99,6 +117,7 @@ class TrainState:
                 discriminator = config.discriminator.build(alphabet, length)
             with global_random((config.seed, "initialise", "algorithm")):
                 algorithm = build(config.algorithm)
+                algorithm.prepare(alphabet, length)
         except ValueError as problem:  # a model says that it does not fit the data
             raise UserError(str(problem)) from None
         _fit(config, generator, discriminator, algorithm)
@@ -117,10 +136,12 @@ class TrainState:
     def renew_optimizers(self, config: RunConfig) -> None:
         """Optimisers without a memory, on the networks as they are now."""
         G, D, A = self.generator, self.discriminator, config.algorithm
+        own = self.algorithm.own_optimizer()
         self.optimizers = {
             "pretrain": torch.optim.Adam(G.parameters(), lr=config.pretrain.generator_lr, fused=True),
             "generator": self.algorithm.optimizer(G, A.generator_lr),
             "discriminator": self.algorithm.optimizer(D, A.discriminator_lr),
+            **({} if own is None else {"algorithm": own}),
         }
 
     @property
@@ -211,5 +232,7 @@ class TrainState:
         return digest.hexdigest()
 
     def _owned(self, optimizer: str) -> list[tuple[str, nn.Parameter]]:
-        net = self.discriminator if optimizer == "discriminator" else self.generator
+        net = {"discriminator": self.discriminator, "algorithm": self.algorithm}.get(
+            optimizer, self.generator
+        )
         return list(net.named_parameters())

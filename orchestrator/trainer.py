@@ -10,7 +10,6 @@ checkpoints, the display and pruning are consumers; closing the iterator stops t
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,10 +22,14 @@ from orchestrator.config import RunConfig
 from orchestrator.errors import GuardError
 from orchestrator.hashing import of_networks
 from orchestrator.progress import Progress
+from orchestrator.rates import falling
 from orchestrator.state import TrainState, stage_total
 from orchestrator.step_metrics import StepMetrics, describe_rollouts, drawn
 from workers import philox
 from workers.pool import Pool, Request
+
+_TOLD = {"discriminator": ("d/grad_norm", "discriminator"), "algorithm": ("adv/critic_grad_norm", "critic")}
+"""The metric of its gradient's norm and the network, by the name of an optimiser; else the generator's."""
 
 
 class Trainer:
@@ -172,6 +175,13 @@ class Trainer:
                 self.descend("generator", loss, metrics)
             if spec.drawn:
                 metrics.add(describe_rollouts(fake, state.algorithm.credit(fake)))
+            with metrics.timed("time/g_update"), philox.global_random((*place, "after")):
+                rng = philox.generator((*place, "after"))
+                if (own := state.algorithm.own_loss(fake, rng)) is not None:
+                    self.descend("algorithm", own, metrics, "critic")
+                again = state.algorithm.teacher_forcing(state.generator, real.to(self.device), rng)
+                if again is not None:
+                    self.descend("generator", again, metrics, "teacher_forcing")
             self.publish()
 
     def _discriminate_all(self, path: philox.Path, metrics: StepMetrics) -> None:
@@ -219,15 +229,19 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.learning == "bf16"):
             return state.algorithm.discriminator_loss(state.generator, state.discriminator, fake, real, rng)
 
-    def descend(self, name: str, loss: Loss, metrics: StepMetrics) -> None:
-        """One step of an optimiser; the gradient reaches the parameters that it owns and no others."""
+    def descend(self, name: str, loss: Loss, metrics: StepMetrics, what: str | None = None) -> None:
+        """One step of an optimiser; the gradient reaches the parameters that it owns and no others.
+
+        Args:
+            what: the name under which the loss is told; None: that of the network.
+        """
         optimizer = self.state.optimizers[name]
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         gradients = torch.autograd.grad(loss.value, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-        letter, network = ("d", "discriminator") if name == "discriminator" else ("g", "generator")
-        limit = None if letter == "d" else self.config.algorithm.max_grad_norm
+        norms, network = _TOLD.get(name, ("g/grad_norm", "generator"))
+        limit = self.config.algorithm.max_grad_norm if network == "generator" else None
         try:
             norm = torch.nn.utils.clip_grad_norm_(parameters, limit or torch.inf, error_if_nonfinite=True)
         except RuntimeError:
@@ -238,7 +252,8 @@ class Trainer:
             ) from None
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        metrics.add({f"loss/{network}": loss.value.detach(), f"{letter}/grad_norm": norm, **loss.metrics})
+        told = {f"loss/{what or network}": loss.value.detach(), **loss.metrics}
+        metrics.add(told if what == "teacher_forcing" else {**told, norms: norm})
 
     def _set_rate(self, optimizer: str, rate: float) -> None:
         for group in self.state.optimizers[optimizer].param_groups:
@@ -269,17 +284,6 @@ class Trainer:
             return
         self.pool.publish(state.generator, state.discriminator, state.policy)
         self._published = True
-
-
-def falling(rate: float, decay: float, total: int, number: int) -> float:
-    """A rate in the epoch or step with a number, from 0, of so many: constant, then half a cosine to zero.
-
-    Args:
-        decay: share of the whole, the last part, in which it falls.
-    """
-    last = decay * total
-    done = (number - total + last) / last if last else 0.0
-    return rate * (1 + math.cos(math.pi * max(0.0, done))) / 2
 
 
 def _blend(policy: torch.nn.Module, generator: torch.nn.Module, delay: float) -> None:

@@ -80,9 +80,11 @@ def test_rollouts_never_wait_and_use_nothing_refused(
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_losses_use_nothing_refused(as_on_a_gpu: None, algorithm: Any) -> None:
     config = algorithm.Config()
+    alphabet = Alphabet(size=30, end=1, banned=(0,))
     method = algorithm(config)
+    method.prepare(alphabet, 6)
     size = getattr(config, "samples", 1) * 6  # whole groups, where there are groups
-    nets = networks(Alphabet(size=30, end=1, banned=(0,)), relaxed=algorithm.relaxes)
+    nets = networks(alphabet, relaxed=algorithm.relaxes)
     spec = RolloutSpec(scores=(), drawn=False) if algorithm.relaxes else RolloutSpec(completions=2)
     fake = rollout(nets, spec, Block(0, size), (1,))
     real, rng = rollout(nets, RolloutSpec(), Block(0, size), (2,)).sequences, torch.Generator()

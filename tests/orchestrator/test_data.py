@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.config import DataConfig
 from orchestrator.data import decode, load_data
+from orchestrator.data_config import DataConfig
 
 SHARED = Path(__file__).resolve().parents[2] / "../shared/data"
 SMALL = {"oracle_vocabulary": 30, "oracle_length": 6, "oracle_hidden": 8, "sequences": 100, "held_out": 40}

@@ -16,6 +16,7 @@ SMALL = """
     pretrain.generator_epochs=1 pretrain.discriminator_rounds=1 pretrain.discriminator_epochs=1 batch_size=8
     evaluation.samples=64 evaluation.diversity_samples=32 evaluation.thorough=never checkpoint.every_seconds=0
     controls=none tracking.enabled=false rollout.workers=0 rollout.unit=4 rollout.sample_unit=32
+    learner.threads=1
 """.split()
 
 
@@ -27,10 +28,13 @@ def settings(name: str, folder: Path) -> list[str]:
         small += ["generator.dim=8", "generator.latent=4", "pretrain.generator_epochs=0"]
     else:
         small += ["generator.embedding=8", "generator.hidden=8"]
+    if "critic" in type(config.algorithm).model_fields:
+        small += ["algorithm.critic.embedding=4", "algorithm.critic.hidden=4"]
     kinds = {
         "text_cnn": ["discriminator.embedding=6", "discriminator.filters=[[1,4],[2,4]]"],
         "bi_rnn": ["discriminator.embedding=6", "discriminator.hidden=4"],
         "residual_conv": ["discriminator.dim=8"],
+        "hierarchical": ["discriminator.embedding=6", "discriminator.hidden=4"],
     }
     small += kinds[config.discriminator.name]
     if "completions" in type(config.algorithm).model_fields:
@@ -41,7 +45,7 @@ def settings(name: str, folder: Path) -> list[str]:
         small.append("algorithm.d_sequences=16")
     if config.algorithm.d_batch is not None:
         small.append("algorithm.d_batch=8")
-    if config.data.builtin != "oracle":
+    if config.data.builtin == "python_topics":
         small += ["data.max_length=8", "generator.blocks=1", "discriminator.blocks=1"]
     if config.best.metric != "auto":
         small.append(f"best.metric={'eval/lm_score' if config.data.text else 'auto'}")
@@ -55,7 +59,15 @@ def result(run: Run) -> str:
     return str(summary["parameters_sha256"])
 
 
-@pytest.mark.parametrize("name", shipped())
+def sizes() -> list[object]:
+    """Every recipe; one that is small here as its quick form is comes later."""
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] if f"{name}_quick" in shipped() else [])
+        for name in shipped()
+    ]
+
+
+@pytest.mark.parametrize("name", sizes())
 def test_it_trains_and_resumes_to_the_same_bits(tmp_path: Path, name: str):
     whole = result(Run.create(load(name, settings(name, tmp_path / "whole"))))
     run = Run.create(load(name, settings(name, tmp_path / "stopped")))
@@ -68,7 +80,9 @@ def test_it_trains_and_resumes_to_the_same_bits(tmp_path: Path, name: str):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("name", ["maligan_full", "bgan_char", "wgan_gp_quick"])
+@pytest.mark.parametrize(
+    "name", ["maligan_full", "bgan_char", "wgan_gp_quick", "dialogue", "dialogue_partial_d"]
+)
 def test_rollout_workers_change_no_bit(cluster: object, tmp_path: Path, name: str):
     alone = result(Run.create(load(name, settings(name, tmp_path / "alone"))))
     workers = ["rollout.workers=2", "rollout.placement=workers"]

@@ -91,6 +91,26 @@ def test_what_a_one_shot_generator_cannot_do_is_refused(settings: list[str], tol
         TrainState.fresh(load("seqgan", [*one_shot, *settings]), Alphabet(size=9), 5)
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["generator.name=seq2seq"], "seq2seq answers a source, and these data have none: set data.format"),
+        (
+            ["data.builtin=conditional_oracle"],
+            "lstm would not read the sources .* set generator.name=seq2seq",
+        ),
+        (
+            ["algorithm.name=adversarial_dialogue", "algorithm.reward=prefix", "algorithm.baseline=none"],
+            "text_cnn scores whole sequences only, .* set discriminator.name=hierarchical",
+        ),
+    ],
+)
+def test_sources_and_prefixes_want_networks_that_read_them(settings: list[str], told: str):
+    small = ["discriminator.filters=[[1,4]]", "generator.embedding=4", "generator.hidden=4"]
+    with pytest.raises(UserError, match=told):
+        TrainState.fresh(load("seqgan", [*small, *settings]), Alphabet(size=9), 5)
+
+
 def test_a_buffer_of_a_single_value_has_a_part_in_the_hash():
     one_shot = ["generator.name=residual_conv", "generator.dim=4", "generator.batch_norm=true"]
     settings = [

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from algorithms.types import Alphabet, Loss, RolloutSpec, Sequences
+from algorithms.types import Alphabet, Loss, RolloutSpec, Sequences, Source
 from orchestrator.data import draw
 from orchestrator.recipe import load
 from orchestrator.state import TrainState
-from orchestrator.trainer import Trainer, falling
-from toys import NgramGenerator
+from orchestrator.trainer import Trainer
+from toys import NgramGenerator, ToySeq2Seq
+from toys.cases import dialogues
 from workers.pool import InProcessPool, Request
 
 ALPHABET = Alphabet(size=6, start=0, end=1, pad=0, banned=(0,))
@@ -179,12 +182,6 @@ def test_the_pool_draws_from_the_generator_as_it_is():
     torch.testing.assert_close(drawn.log_prob, expected, rtol=0, atol=1e-5)
 
 
-def test_a_falling_rate_is_constant_and_then_half_a_cosine():
-    rates = [falling(2.0, 0.5, 8, number) / 2 for number in range(8)]
-    assert rates == pytest.approx([1, 1, 1, 1, 1, 0.853553, 0.5, 0.146447], abs=1e-6)
-    assert {falling(0.01, 0.0, 120, number) for number in range(120)} == {0.01}
-
-
 def test_each_stage_of_the_generator_has_its_own_rate():
     config = load("seqgan", [*SMALL, "pretrain.generator_lr_decay=1", "algorithm.generator_lr_decay=1"])
     state = TrainState.fresh(config, ALPHABET, 5)
@@ -238,3 +235,47 @@ def test_a_critics_weights_are_clipped_after_every_update():
     assert max(p.abs().max().item() for p in trainer.state.discriminator.parameters()) <= 0.02
     free, _, _, _ = relaxed("wgan_gp_quick", "algorithm.discriminator_lr=0.1")
     assert max(p.abs().max().item() for p in free.state.discriminator.parameters()) > 0.02
+
+
+DIALOGUE = """
+    algorithm.name=adversarial_dialogue algorithm.reward=prefix algorithm.critic.embedding=4
+    algorithm.critic.hidden=4 algorithm.d_epochs=1 discriminator.name=hierarchical discriminator.embedding=4
+    discriminator.hidden=4 generator.name=seq2seq generator.embedding=4 generator.hidden=4
+    data.builtin=conditional_oracle pretrain.generator_epochs=1 pretrain.discriminator_rounds=1 batch_size=8
+    steps=2 controls=none
+""".split()
+
+
+def replying(*more: str) -> tuple[TrainState, list, list]:
+    config = load("seqgan", [*DIALOGUE, *more])
+    state, alphabet = TrainState.fresh(config, ALPHABET, 5), ALPHABET
+    source = dialogues(20)
+    oracle = ToySeq2Seq(alphabet, 5)
+    texts = Source(source.tokens[:, 1], source.mask[:, 1])
+    real = replace(draw(oracle, 20, ("real",), texts), source=source)
+    with Counting(
+        state.generator, state.discriminator, threads=1, unit=3, sample_unit=8, memory=2**24
+    ) as pool:
+        pool.asked = []
+        return state, list(Trainer(config, state, pool, real)), pool.asked
+
+
+def test_teacher_forcing_and_the_critic_follow_each_policy_gradient():
+    state, progress, asked = replying()
+    told = [p.metrics for p in progress if p.stage == "adversarial"]
+    for metrics in told:
+        assert metrics["loss/teacher_forcing"] > 0
+        assert metrics["loss/critic"] >= 0
+        assert metrics["adv/critic_grad_norm"] > 0
+        assert 0 < metrics["adv/baseline"] < 1
+    assert [spec.prefixes for spec, *_ in asked if spec.scores] == [True, True]
+    assert state.optimizers["algorithm"].state
+    before = [p.clone() for p in replying("steps=0")[0].algorithm.critic.parameters()]
+    assert all((a != b).any() for a, b in zip(state.algorithm.critic.parameters(), before, strict=True))
+
+
+def test_without_teacher_forcing_there_is_one_update():
+    _, progress, _ = replying("algorithm.teacher_forcing=0", "algorithm.baseline=batch_mean")
+    told = [name for p in progress for name in p.metrics]
+    assert "loss/generator" in told
+    assert not {"loss/teacher_forcing", "loss/critic"} & set(told)

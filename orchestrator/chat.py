@@ -1,0 +1,65 @@
+"""``advseq chat``: talking with a trained model in the terminal, or by lines through a pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.errors import UserError
+
+if TYPE_CHECKING:
+    from orchestrator.sampling import Sampler
+
+
+def chat(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run directory, or a model in MLflow: models:/m-...")
+    ],
+    temperature: Annotated[float, typer.Option(min=0.01, max=10, help="Below 1 is colder.")] = 1.0,
+    beam: Annotated[
+        int, typer.Option(min=0, max=100, help="Hypotheses of beam search; 1: greedy. 0: replies are drawn.")
+    ] = 0,
+    history: Annotated[int, typer.Option(min=1, help="Turns that it is told, its own among them.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal replies.")] = 0,
+    checkpoint: Annotated[str, typer.Option(metavar="best|last|STEP", help="Which one.")] = "best",
+    runs: Annotated[Path, typer.Option(help="The folder whose MLflow store holds the model.")] = Path("runs"),
+) -> None:
+    """Talk with a model of dialogues or pairs. A line is a turn; an empty one begins anew."""
+    from orchestrator.trained import sampler_of
+
+    sampler = sampler_of(run, checkpoint, runs)
+    if not sampler.generator.conditional:
+        raise UserError(f"{run} answers nothing: chat wants a model with sources; try: advseq sample {run}")
+    turns: list[str] = []
+    for number, line in enumerate(_lines()):
+        if not line:
+            turns = []
+            continue
+        turns = [*turns, line][-history:]
+        reply = answer(sampler, turns, temperature=temperature, beam=beam, seed=seed + number)
+        typer.echo(reply)
+        if reply:
+            turns = [*turns, reply]
+
+
+def answer(sampler: Sampler, turns: list[str], *, temperature: float, beam: int, seed: int) -> str:
+    """One reply to some turns, the latest last."""
+    if beam:
+        return sampler.likeliest(turns, beam)
+    return sampler.sample(1, temperature, seed, history=turns)[0]
+
+
+def _lines() -> Iterator[str]:
+    """What is said, without outer blanks, until the end of the input; a prompt where a person types it."""
+    person = sys.stdin.isatty()
+    while True:
+        if person:
+            typer.echo("> ", nl=False, err=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        yield line.strip()
