@@ -8,7 +8,7 @@ Li, Monroe, Shi, Jean, Ritter, Jurafsky. EMNLP 2017. https://arxiv.org/abs/1701.
 x is the history, y the reply, Q what D holds for the probability that a human wrote it. A prefix has the mean
 Q of N completions by G, or that of a D which was trained on prefixes: one of the human's reply and one of the
 machine's per example, since all prefixes of one reply overfit. b is a network of its own, fitted to Q by
-squared error. After each policy gradient G is told the human's reply (teacher forcing), lest it collapse.
+squared error. After each policy gradient G learns the human's reply (teacher forcing), lest it collapse.
 
 Departures: the paper's b in Eq. 3 sees y_t, too, which would bias the gradient; here it does not (the code
 has one linear layer on G's reading of x for all t). The code gives the last token the reward of the prefix
@@ -36,7 +36,7 @@ class AdversarialDialogue(Algorithm):
         name: Literal["adversarial_dialogue"] = "adversarial_dialogue"
 
         reward: Literal["sequence", "monte_carlo", "prefix"] = "monte_carlo"
-        """Of the whole reply (REINFORCE), or of each token: by completions, or by a D trained on prefixes."""
+        """Of the whole reply (REINFORCE), or of each token: by completions, or a D trained on prefixes."""
 
         completions: int = Field(5, ge=1)
         """N, Monte Carlo completions per prefix, for reward = monte_carlo."""
@@ -72,9 +72,9 @@ class AdversarialDialogue(Algorithm):
         """k, epochs over positives and negatives in each discriminator phase."""
 
     config: Config
-    critic: Hierarchical | None
 
     def prepare(self, alphabet: Alphabet, length: int) -> None:
+        super().prepare(alphabet, length)
         own = self.config.baseline == "critic"
         self.critic = self.config.critic.build(alphabet, length) if own else None
 

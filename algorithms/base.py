@@ -14,6 +14,7 @@ from algorithms.bleu import References
 from algorithms.config import Frozen
 from algorithms.losses import mean_negative_log_likelihood, policy_gradient
 from algorithms.models.base import Discriminator, Generator
+from algorithms.tf_idf import TfIdf
 from algorithms.types import Alphabet, Loss, Rollouts, RolloutSpec, Sequences
 
 Stage = Literal["pretrain_generator", "pretrain_discriminator", "adversarial"]
@@ -75,14 +76,21 @@ class Algorithm(nn.Module):
         """Weight of the likelihood of real sequences, a sum over T and a mean over B, in an update of G after
         each adversarial one. 0: none."""
 
+        tf_idf: bool = False
+        """Whether the likelihood of a real sequence counts by the tf-idf of its words: dull ones less."""
+
+        stop_words: int = Field(50, ge=0)
+        """Most frequent symbols, which do not count in that."""
+
         policy_delay: float = Field(0.0, ge=0, lt=1)
         """Rollout policy after each step: delay * old + (1 - delay) * generator. 0: always the generator."""
 
     config: Config
+    tf_idf: TfIdf | None
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.tf_idf = config, None
 
     @property
     def has_logit(self) -> bool:
@@ -91,15 +99,26 @@ class Algorithm(nn.Module):
 
     def pretrain_loss(self, G: Generator, real: Sequences, epoch: int, rng: torch.Generator) -> Loss:
         """What the generator descends before it meets a discriminator: maximum likelihood, mean per token."""
-        log_prob = G.log_prob(real.tokens, real.source)  # [B, T]
-        return Loss(mean_negative_log_likelihood(log_prob, real.mask))
+        return self.likelihood_loss(G.log_prob(real.tokens, real.source), real, G.alphabet)
+
+    def likelihood_loss(self, log_prob: Tensor, real: Sequences, alphabet: Alphabet) -> Loss:
+        """The negative mean log-probability [B, T] of real tokens, each sequence by its weight."""
+        if self.tf_idf is not None:
+            log_prob = log_prob * self.tf_idf(real)[:, None]
+        return Loss(mean_negative_log_likelihood(log_prob, alphabet.emitted(real.tokens)))
+
+    def study(self, real: Sequences, alphabet: Alphabet) -> None:
+        """Learns what it wants to know of all real sequences, before anything is trained."""
+        if self.tf_idf is not None:
+            self.tf_idf.learn(real, alphabet)
 
     def prepare(self, alphabet: Alphabet, length: int) -> None:
-        """Makes the networks of its own, once, before anything else is asked; none by default.
+        """Makes the networks of its own, once, before anything else is asked.
 
         Raises:
             ValueError: they cannot be made for this alphabet and length.
         """
+        self.tf_idf = TfIdf(alphabet.size, self.config.stop_words) if self.config.tf_idf else None
 
     def own_optimizer(self) -> torch.optim.Optimizer | None:
         """What descends ``own_loss``; None where it has no network of its own."""
@@ -115,7 +134,10 @@ class Algorithm(nn.Module):
         if not weight:
             return None
         log_prob = G.log_prob(real.tokens, real.source)  # [B, T]
-        return Loss(weight * policy_gradient(log_prob, torch.ones_like(log_prob), real.mask) / len(real))
+        credit = torch.ones_like(log_prob)
+        if self.tf_idf is not None:
+            credit = self.tf_idf(real)[:, None].expand_as(log_prob)
+        return Loss(weight * policy_gradient(log_prob, credit, G.alphabet.emitted(real.tokens)) / len(real))
 
     def optimizer(self, net: nn.Module, lr: float) -> torch.optim.Optimizer:
         """What descends the adversarial losses of G, or those of D, pretraining included."""

@@ -22,14 +22,14 @@ def policy_gradient(log_prob: Tensor, credit: Tensor, mask: Tensor) -> Tensor:
     Args:
         log_prob: [B, T] log-probability of each sampled token, with gradient.
         credit: [B, T] what each token earned; a constant.
-        mask: [B, T] bool, false on padding.
+        mask: [B, T] bool, false on padding and on what has no probability.
     """
-    return -(log_prob * credit.detach() * mask).sum()
+    return -(log_prob.masked_fill(~mask, 0.0) * credit.detach()).sum()
 
 
 def mean_negative_log_likelihood(log_prob: Tensor, mask: Tensor) -> Tensor:
     """``- mean log G(y_t | y_<t)`` over the tokens that count, in nats per token; [B, T] both."""
-    return -(log_prob * mask).sum() / mask.sum()
+    return -log_prob.masked_fill(~mask, 0.0).sum() / mask.sum()
 
 
 def binary_cross_entropy(real: Tensor, fake: Tensor) -> Tensor:

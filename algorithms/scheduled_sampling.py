@@ -24,7 +24,6 @@ import torch
 from pydantic import Field
 
 from algorithms.base import Algorithm, PretrainingOnly
-from algorithms.losses import mean_negative_log_likelihood
 from algorithms.models.base import Generator
 from algorithms.sampling import draw, log_prob_of, weigh
 from algorithms.types import Loss, Sequences
@@ -53,6 +52,4 @@ class ScheduledSampling(PretrainingOnly):
             logits, state = G.step(state, fed)  # [B, V]
             columns.append(log_prob_of(logits, Y[:, t]))
             fed = torch.where(keep[:, t], Y[:, t], draw(weigh(logits.detach()), uniform[:, t])[0])
-        # a forbidden symbol may be the padding: -inf * 0 would be nan
-        log_prob = torch.stack(columns, 1).masked_fill(~real.mask, 0.0)  # [B, T]
-        return Loss(mean_negative_log_likelihood(log_prob, real.mask))
+        return self.likelihood_loss(torch.stack(columns, 1), real, G.alphabet)

@@ -58,6 +58,11 @@ class Alphabet:
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         return positions < self.lengths(tokens)[:, None]
 
+    def emitted(self, tokens: Tensor) -> Tensor:
+        """True on tokens that a generator may emit: neither padding nor banned; [B, T] -> [B, T] bool."""
+        banned = torch.tensor(self.banned, dtype=torch.int64, device=tokens.device)
+        return self.mask(tokens) & ~torch.isin(tokens, banned)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

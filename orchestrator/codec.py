@@ -105,6 +105,7 @@ class Codec:
         max_length: int | None = None,
         *,
         filled: bool = False,
+        emits_unknown: bool = True,
     ) -> Codec:
         """Learns the vocabulary from the training lines.
 
@@ -114,6 +115,7 @@ class Codec:
             max_vocabulary: most symbols in all (V), the three reserved ones included.
             max_length: T, the end symbol included. None: the longest line and its end, at most ``LONGEST``.
             filled: whether lines are filled up to T with the end symbol.
+            emits_unknown: whether a generator learns where unknown words stand, if the lines have any.
 
         Raises:
             UserError: no lines, or a byte-level vocabulary that has no room for the bytes.
@@ -139,7 +141,7 @@ class Codec:
         vocabulary = {token: id for id, token in enumerate((*RESERVED, *ranked[:room]))}
         tokenizer = _tokenizer(level, vocabulary, merges)
         length = max_length or min(LONGEST, (not filled) + max(map(len, _batch(tokenizer, lines))))
-        return cls(tokenizer, level, length, unknown_seen, filled)
+        return cls(tokenizer, level, length, unknown_seen and emits_unknown, filled)
 
     def encode(self, lines: Sequence[str], max_length: int | None = None) -> tuple[Sequences, int]:
         """Token ids with the end symbol, padded to T.

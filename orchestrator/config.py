@@ -53,6 +53,9 @@ class PretrainConfig(Frozen):
     discriminator_epochs: int = Field(3, ge=1)
     """Epochs per round."""
 
+    discriminator_sequences: int | None = Field(None, ge=1)
+    """Real sequences that a round sees, others every time. Empty: all of them, as in the papers."""
+
     shuffle: bool = True
     """New minibatches in every epoch of maximum likelihood. The SeqGAN authors keep one order for ever."""
 

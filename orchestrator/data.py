@@ -10,7 +10,7 @@ import torch
 
 from algorithms.models.base import Generator
 from algorithms.types import Alphabet, Sequences, Source, join_sequences
-from orchestrator.codec import Codec
+from orchestrator.codec import UNKNOWN, Codec
 from orchestrator.conditional_oracle import alphabet as conditional_alphabet
 from orchestrator.conditional_oracle import draw_conditional_oracle, histories
 from orchestrator.corpus import fingerprint, python_topics, read_lines, split
@@ -164,18 +164,33 @@ def _from_text(config: DataConfig, say: Callable[[str], None]) -> Dataset:
         lines, source, stem = read_lines(config.path), str(config.path), config.path.stem
     parts = split(lines, config.validation, config.test)
     codec = Codec.fit(
-        parts.train, config.level, config.max_vocabulary, config.max_length, filled=config.filled
+        parts.train,
+        config.level,
+        config.max_vocabulary,
+        config.max_length,
+        filled=config.filled,
+        emits_unknown=config.unknown == "learned",
     )
-    encoded, cut = {}, 0
+    encoded, cut, beyond = {}, 0, 0
     for name in ("train", "validation", "test"):
-        encoded[name], longer = codec.encode(getattr(parts, name))
+        rows, longer = codec.encode(getattr(parts, name))
         cut += longer
-    if len(encoded["train"]) < 1:
-        raise UserError(f"{source}: nothing is left to train on after the held-out parts")
+        if config.unknown == "left_out":
+            known = ~(rows.tokens == UNKNOWN).any(1)
+            beyond += len(rows) - int(known.sum())
+            rows = rows.select(known.nonzero()[:, 0])
+        encoded[name] = rows
+    if not all(map(len, encoded.values())):
+        raise UserError(
+            f"{source}: nothing is left of the lines for training, validation or test: give more lines, or "
+            "a larger data.max_vocabulary if data.unknown=left_out"
+        )
     sizes = ", ".join(f"{len(sequences):,} {name}" for name, sequences in encoded.items())
     notes = [f"{len(lines):,} lines: {sizes}; V = {codec.alphabet.size:,}, T = {codec.length}"]
     if cut:
         notes.append(f"{cut:,} lines are longer than {codec.length} tokens and were cut (data.max_length)")
+    if beyond:
+        notes.append(f"{beyond:,} lines with words beyond the vocabulary were left out (data.unknown)")
     name = f"{stem}-{config.level}-{fingerprint(lines)}"
     return Dataset(
         name,

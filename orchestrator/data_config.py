@@ -41,6 +41,11 @@ class DataConfig(Frozen):
     max_vocabulary: int = Field(10_000, ge=8)
     """Most frequent tokens kept; the rest become <unk> (word, character) or are split further (bpe)."""
 
+    unknown: Literal["learned", "never", "left_out"] = "learned"
+    """What a generator makes of words beyond the vocabulary. learned: it learns where they stand, and emits
+    <unk>. never: it reads them, and neither learns nor emits them; likelihoods leave them out. left_out:
+    likewise, and sequences with one are left out: else <unk> alone tells D what is human."""
+
     max_length: int | None = Field(None, ge=2)
     """Longest sequence in tokens, the end symbol included; longer lines are cut. Empty: the longest line,
     at most 64."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from algorithms.types import Sequences, Source
-from orchestrator.codec import END, Codec
+from orchestrator.codec import END, UNKNOWN, Codec
 from orchestrator.corpus import fingerprint, split
 from orchestrator.data_config import DataConfig
 from orchestrator.dialogue_file import Example, examples, read_dialogues
@@ -50,7 +50,14 @@ def load_replies(path: Path, config: DataConfig) -> Replies:
         for part in (parts.train, parts.validation, parts.test)
     )
     said = [turn for line in parts.train for turn in json.loads(line)]
-    codec = Codec.fit(said, config.level, config.max_vocabulary, config.max_length, filled=config.filled)
+    codec = Codec.fit(
+        said,
+        config.level,
+        config.max_vocabulary,
+        config.max_length,
+        filled=config.filled,
+        emits_unknown=config.unknown == "learned",
+    )
     known, notes, encoded = set(train), [], []
     turns = max(len(example.history) for example in train)
     for name, found in (("train", train), ("validation", validation), ("test", test)):
@@ -96,10 +103,14 @@ def _encode(
     if cut:
         notes.append(f"{cut:,} replies are longer than {codec.length} tokens and were cut (data.max_length)")
     ended = (replies.tokens == END).any(1)
-    kept = (replies.lengths - ended.long() >= config.min_length).nonzero()[:, 0]
-    if dropped := len(replies) - len(kept):
+    long = replies.lengths - ended.long() >= config.min_length
+    if dropped := int((~long).sum()):
         least = config.min_length
         notes.append(f"{dropped:,} replies of fewer than {least} tokens were left out (data.min_length)")
+    known = ~(replies.tokens == UNKNOWN).any(1) if config.unknown == "left_out" else torch.ones_like(long)
+    if dropped := int((long & ~known).sum()):
+        notes.append(f"{dropped:,} replies with words beyond the vocabulary were left out (data.unknown)")
+    kept = (long & known).nonzero()[:, 0]
     S = config.max_source or codec.length
     asked = [found[row].history for row in kept.tolist()]
     source, cut = histories(codec, asked, turns, S)

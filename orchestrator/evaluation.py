@@ -132,11 +132,10 @@ def log_likelihood(G: Generator, sequences: Sequences, temperature: float = 1.0)
     """
     sums, counts = [], []
     device = device_of(G)
-    banned = torch.tensor(G.alphabet.banned, dtype=torch.int64, device=device)
     for part in pieces(sequences, max(1, _LOGITS_AT_ONCE // (G.alphabet.size * G.length))):
         part = part.to(device)
         # a token that G may never emit (a word unknown to its vocabulary) has no likelihood: it is left out
-        counted = part.mask & ~torch.isin(part.tokens, banned)
+        counted = G.alphabet.emitted(part.tokens)
         sums.append(_log_prob(G, part, temperature).masked_fill(~counted, 0.0).double().sum(1).cpu())
         counts.append(counted.sum(1).cpu())
     return LogLikelihood(torch.cat(sums), torch.cat(counts))

@@ -77,7 +77,7 @@ class Learner:
         settle(config.learner.threads)
         self.config, self.data, self.device = config, data, device
         self._measure = Measure(config, data)
-        state = TrainState.fresh(config, data.alphabet, data.length, device)
+        state = self._fresh()
         self._pool = open_pool(config, state)
         rng = philox.generator((config.seed, "references"))
         self._references = state.algorithm.choose_references(data.train, data.alphabet.end, rng)
@@ -86,6 +86,12 @@ class Learner:
         self._precision: Precision = "fp32"
         self._learning: Precision = "fp32"
         self._trainer = Trainer(config, state, self._pool, data.train)
+
+    def _fresh(self) -> TrainState:
+        """Random networks, and an algorithm that knows the data."""
+        state = TrainState.fresh(self.config, self.data.alphabet, self.data.length, self.device)
+        state.algorithm.study(self.data.train, self.data.alphabet)
+        return state
 
     def describe(self) -> dict[str, Any]:
         """The class of device that results are exact on."""
@@ -102,7 +108,7 @@ class Learner:
             start: folder and step of the checkpoint that a control starts from.
         """
         config, data = self.config, self.data
-        state = TrainState.fresh(config, data.alphabet, data.length, self.device)
+        state = self._fresh()
         if start is not None:
             found = checkpoints.load(*start)
             state.restore(found.tensors, found.meta["counters"])

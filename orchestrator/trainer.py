@@ -130,8 +130,10 @@ class Trainer:
 
     def _pretrain_discriminator(self, metrics: StepMetrics) -> None:
         place: philox.Path = (self.config.seed, "pretrain_discriminator", self.state.done)
-        spec = RolloutSpec(scores=(), drawn=not self.state.algorithm.relaxes)
-        self._discriminate(place, metrics, self.config.pretrain.discriminator_epochs, self.train, spec)
+        spec, settings = RolloutSpec(scores=(), drawn=not self.state.algorithm.relaxes), self.config.pretrain
+        few = settings.discriminator_sequences
+        real = self.train if few is None else self._draw_real((*place, "positives"), few)
+        self._discriminate(place, metrics, settings.discriminator_epochs, real, spec)
         self.publish()
 
     def _adversarial(self, metrics: StepMetrics) -> None:
