@@ -190,6 +190,10 @@ class Codec:
         """Every token as the vocabulary spells it, by its id: [V]."""
         return tuple(self._spelling)
 
+    def most_frequent(self, count: int) -> tuple[int, ...]:
+        """The ids of so many tokens of the training lines."""
+        return tuple(range(len(RESERVED), min(self.alphabet.size, len(RESERVED) + count)))
+
     def save(self, path: Path) -> None:
         """Writes one JSON file; its ``tokenizer`` is in the format of Hugging Face ``tokenizers``."""
         document = {

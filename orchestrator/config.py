@@ -18,6 +18,7 @@ from algorithms.models.text_cnn import TextCNN
 from algorithms.registry import AlgorithmConfig
 from algorithms.seqgan import SeqGAN
 from orchestrator.data_config import DataConfig
+from orchestrator.evaluator_config import EvaluatorConfig
 from orchestrator.guards import GuardConfig
 from orchestrator.metrics.mauve import mauve_lacks
 from orchestrator.passwords import hidden
@@ -81,6 +82,12 @@ class EvaluationConfig(Frozen):
 
     mauve: bool = False
     """Whether MAUVE is measured with these. It needs the extra: pip install 'advseq[mauve]'."""
+
+    adversarial: bool = False
+    """For data with sources: whether evaluators of their own are trained to tell replies from human ones,
+    where all is measured (``thorough``): adversarial success, machine against random, reliability."""
+
+    evaluator: EvaluatorConfig = EvaluatorConfig()
 
     shown: int = Field(10, ge=0)
     """Samples kept as text at each evaluation."""
@@ -218,6 +225,13 @@ class RunConfig(Frozen):
             raise ValueError(
                 "data.path (or data.builtin = python_topics) and data.oracle exclude each other: "
                 "give text or an oracle, not both"
+            )
+        if self.data.reverse and self.data.format == "lines":
+            raise ValueError("data.reverse needs sources: set data.format=dialogues or data.format=pairs")
+        if self.evaluation.adversarial and not self.data.conditional:
+            raise ValueError(
+                "evaluation.adversarial asks whether replies are told from human ones, and these data "
+                "have no sources: set data.format=dialogues or data.format=pairs, or leave it out"
             )
         if self.data.validation + self.data.test > 0.8:
             raise ValueError("data.validation + data.test leave less than a fifth of the lines for training")

@@ -38,6 +38,8 @@ class Dataset:
         train, validation, test: disjoint.
         oracle: the true distribution, or None for text.
         codec: between text and tokens, or None for the oracle.
+        following: of training, validation and test the place of the reply that follows each one in its
+            dialogue, -1 where none does, [n] each; empty where there are no dialogues.
         notes: what the reader of the log should know (lines cut, lengths).
     """
 
@@ -51,6 +53,7 @@ class Dataset:
     test: Sequences
     oracle: Generator | None = None
     codec: Codec | None = None
+    following: tuple[torch.Tensor, ...] = ()
     notes: tuple[str, ...] = ()
 
     def identity(self) -> dict[str, str | int]:
@@ -210,10 +213,19 @@ def _from_dialogues(config: DataConfig, say: Callable[[str], None]) -> Dataset:
     assert config.path is not None
     say(f"reading {config.path} ...")
     found = load_replies(config.path, config)
-    name = f"{config.path.stem}-{config.format}-{config.level}-{found.fingerprint}"
+    form = f"{config.format}{'-reversed' * config.reverse}"
+    name = f"{config.path.stem}-{form}-{config.level}-{found.fingerprint}"
     codec, digest, source = found.codec, _digest(*found.parts), str(config.path)
     return Dataset(
-        name, digest, source, codec.alphabet, codec.length, *found.parts, codec=codec, notes=found.notes
+        name,
+        digest,
+        source,
+        codec.alphabet,
+        codec.length,
+        *found.parts,
+        codec=codec,
+        following=found.following,
+        notes=found.notes,
     )
 
 

@@ -24,6 +24,10 @@ class DataConfig(Frozen):
     """Data without a path: the synthetic oracle, one that answers two synthetic utterances, or the topics of
     Python's help, some thousands of lines of English that come with every Python."""
 
+    reverse: bool = False
+    """Whether the latest turn is learned from the reply, or the source from the target: the backward model
+    that reranks replies (advseq evaluate --backward)."""
+
     history: int = Field(2, ge=1, le=100)
     """Turns before a reply that it may depend on, for format = dialogues."""
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from algorithms.types import Sequences, Source
 from orchestrator.codec import END, UNKNOWN, Codec
 from orchestrator.corpus import fingerprint, split
 from orchestrator.data_config import DataConfig
-from orchestrator.dialogue_file import Example, examples, read_dialogues
+from orchestrator.dialogue_file import Example, examples, following, read_dialogues, reversed_example
 from orchestrator.errors import UserError
 
 
@@ -23,12 +24,14 @@ class Replies:
 
     Attributes:
         parts: for training, validation and test: replies with their histories as sources, tokens [B, U, S].
+        following: of each part the place of the reply that follows each one in its dialogue; -1: none. [B]
         fingerprint: of the text.
         notes: what the reader of the log should know.
     """
 
     codec: Codec
     parts: tuple[Sequences, Sequences, Sequences]
+    following: tuple[Tensor, Tensor, Tensor]
     fingerprint: str
     notes: tuple[str, ...]
 
@@ -45,10 +48,10 @@ def load_replies(path: Path, config: DataConfig) -> Replies:
     dialogues = read_dialogues(path, config.format)
     lines = [json.dumps(turns, ensure_ascii=False) for turns in dialogues]
     parts = split(lines, config.validation, config.test)
-    train, validation, test = (
-        examples([tuple(json.loads(line)) for line in part], config.history)
-        for part in (parts.train, parts.validation, parts.test)
-    )
+    held = {
+        name: [tuple(json.loads(line)) for line in part]
+        for name, part in (("train", parts.train), ("validation", parts.validation), ("test", parts.test))
+    }
     said = [turn for line in parts.train for turn in json.loads(line)]
     codec = Codec.fit(
         said,
@@ -58,13 +61,22 @@ def load_replies(path: Path, config: DataConfig) -> Replies:
         filled=config.filled,
         emits_unknown=config.unknown == "learned",
     )
-    known, notes, encoded = set(train), [], []
+
+    def found_in(part: list[tuple[str, ...]]) -> list[Example]:
+        found = examples(part, config.history)
+        return [reversed_example(one) for one in found] if config.reverse else found
+
+    train = found_in(held["train"])
+    known, notes, encoded, follow = set(train), [], [], []
     turns = max(len(example.history) for example in train)
-    for name, found in (("train", train), ("validation", validation), ("test", test)):
-        kept = found if name == "train" else [example for example in found if example not in known]
+    for name, part in held.items():
+        found = found_in(part)
+        kept = [place for place, one in enumerate(found) if name == "train" or one not in known]
         if dropped := len(found) - len(kept):
             notes.append(f"{dropped:,} {name} examples occur in training and were left out")
-        rows, told = _encode(codec, kept, turns, config)
+        rows, places, told = _encode(codec, [found[place] for place in kept], turns, config)
+        after = [-1] * len(found) if config.reverse else following(part)
+        follow.append(_moved(after, torch.tensor(kept, dtype=torch.int64)[places]))
         notes += [f"{name}: {line}" for line in told]
         if not len(rows):
             raise UserError(
@@ -75,8 +87,10 @@ def load_replies(path: Path, config: DataConfig) -> Replies:
     learned, chosen, tested = encoded
     V, T = codec.alphabet.size, codec.length
     sizes = f"{len(learned):,} train, {len(chosen):,} validation, {len(tested):,} test"
-    first = f"{len(dialogues):,} {config.format}: {sizes} examples; V = {V:,}, T = {T}"
-    return Replies(codec, (learned, chosen, tested), fingerprint(lines), (first, *notes))
+    what = f"{config.format}{', reversed' * config.reverse}"
+    first = f"{len(dialogues):,} {what}: {sizes} examples; V = {V:,}, T = {T}"
+    parted, ordered = (learned, chosen, tested), (follow[0], follow[1], follow[2])
+    return Replies(codec, parted, ordered, fingerprint(lines), (first, *notes))
 
 
 def histories(codec: Codec, asked: Sequence[Sequence[str]], turns: int, S: int) -> tuple[Source, int]:
@@ -97,7 +111,8 @@ def histories(codec: Codec, asked: Sequence[Sequence[str]], turns: int, S: int) 
 
 def _encode(
     codec: Codec, found: Sequence[Example], turns: int, config: DataConfig
-) -> tuple[Sequences, list[str]]:
+) -> tuple[Sequences, Tensor, list[str]]:
+    """The examples that are not left out, their places, and what to say of the others."""
     notes = []
     replies, cut = codec.encode([example.reply for example in found])
     if cut:
@@ -116,4 +131,11 @@ def _encode(
     source, cut = histories(codec, asked, turns, S)
     if cut:
         notes.append(f"{cut:,} turns of histories are longer than {S} tokens and were cut (data.max_source)")
-    return Sequences(replies.tokens[kept], replies.lengths[kept], source), notes
+    return Sequences(replies.tokens[kept], replies.lengths[kept], source), kept, notes
+
+
+def _moved(following: list[int], kept: Tensor) -> Tensor:
+    """The places of what follows each of the examples that are kept, among them; -1 where it is not kept."""
+    place = torch.full((len(following) + 1,), -1)  # the last one stands for -1
+    place[kept] = torch.arange(len(kept))
+    return place[torch.tensor(following, dtype=torch.int64)[kept]]

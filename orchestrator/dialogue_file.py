@@ -68,6 +68,20 @@ def examples(dialogues: Sequence[tuple[str, ...]], history: int) -> list[Example
     ]
 
 
+def reversed_example(example: Example) -> Example:
+    """What is answered, given the answer."""
+    return Example((example.reply,), example.history[-1])
+
+
+def following(dialogues: Sequence[tuple[str, ...]]) -> list[int]:
+    """Of each of these examples the place of the next one of its dialogue; -1 where it ends."""
+    places: list[int] = []
+    for turns in dialogues:
+        begin = len(places)
+        places += [*range(begin + 1, begin + len(turns) - 1), -1]
+    return places
+
+
 def _pair(line: str) -> list[str]:
     parts = [part.strip() for part in line.split("\t")]
     if len(parts) != 2 or not all(parts):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.beam_options import BackwardRun, BackwardWeight, Beam, RepeatPenalty, SiblingPenalty
 from orchestrator.errors import UserError
 from orchestrator.metrics.protocol import PROTOCOLS
 from orchestrator.printing import print_json, print_shown
@@ -29,6 +30,11 @@ def evaluate(
         int | None, typer.Option(min=2, help="Samples measured; the recipe's number, or all of FILE.")
     ] = None,
     temperature: Annotated[float, typer.Option(min=0.01, max=10, help="Of a RUN: divides the logits.")] = 1.0,
+    beam: Beam = 0,
+    sibling_penalty: SiblingPenalty = 0.0,
+    repeat_penalty: RepeatPenalty = 0.0,
+    backward: BackwardRun = None,
+    backward_weight: BackwardWeight = 0.5,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples of a RUN.")] = 0,
     mauve: Annotated[
         bool, typer.Option("--mauve", help="Measure MAUVE of a FILE, too; needs advseq[mauve].")
@@ -42,15 +48,23 @@ def evaluate(
         _refuse(
             "a run", {"--train": train, "--pairs": pairs, "--protocol": protocol != "word", "--mauve": mauve}
         )
-        from orchestrator.trained import evaluate_run
+        from orchestrator.trained import decode_by, evaluate_run
 
+        decoding = decode_by(
+            temperature, beam, sibling_penalty, repeat_penalty, backward, weight=backward_weight
+        )
         result: dict[str, Any] = evaluate_run(
-            what, checkpoint, samples=samples, temperature=temperature, seed=seed, reference=reference
+            what, checkpoint, samples=samples, decoding=decoding, seed=seed, reference=reference
         )
     else:
         _refuse(
             "a file of samples",
-            {"--checkpoint": checkpoint != "best", "--temperature": temperature != 1.0, "--seed": seed},
+            {
+                "--checkpoint": checkpoint != "best",
+                "--temperature": temperature != 1.0,
+                "--beam": beam,
+                "--seed": seed,
+            },
         )
         result = _of_file(what, reference, train, protocol, samples, pairs=pairs, mauve=mauve)
     if json_output:

@@ -11,17 +11,19 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from algorithms.models.base import Discriminator, Generator, OneShotGenerator
 from algorithms.sampling import log_prob_of
-from algorithms.types import Rollouts, RolloutSpec, Sequences, Source
+from algorithms.types import Rollouts, Sequences, Source
+from orchestrator.batches import batches, device_of
 from orchestrator.config import EvaluationConfig
 from orchestrator.data import Dataset
+from orchestrator.decoding import Decoding
 from orchestrator.metrics.suite import Suite
 from orchestrator.ranking import area_under_curve, rank_correlation
 from workers.philox import Path
-from workers.pool import Pool, Request
+from workers.pool import Pool
 
 _LOGITS_AT_ONCE = 2**24
 
@@ -46,7 +48,7 @@ def evaluate(
     path: Path,
     suite: Suite,
     *,
-    temperature: float = 1.0,
+    decoding: Decoding,
     thorough: bool = False,
     has_logit: bool = True,
 ) -> Evaluation:
@@ -60,16 +62,13 @@ def evaluate(
         suite: measures the samples beside the data.
         thorough: whether by all that it has.
         has_logit: whether D's value is a logit, so that its sign says something.
-        temperature: of both the samples and the likelihood, so that they belong to one model.
+        decoding: how samples are made; its temperature is also that of likelihoods, so that both belong to
+            one model.
     """
     G.eval()
     source = _sources(data.test, config.samples)
-    fake = pool.collect(
-        RolloutSpec(scores=("logit",) if D is not None else ()),
-        Request(config.samples, source, temperature=temperature),
-        path,
-    ).to(torch.device("cpu"))
-    samples = fake.sequences
+    fake = decoding.rollouts(pool, G, D, source, config.samples, path)
+    samples, temperature = fake.sequences, decoding.temperature
     scores = suite.quick(samples) | suite.thorough(samples) if thorough else suite.quick(samples)
     metrics, undefined = dict(scores.metrics), list(scores.undefined)
     metrics["eval/entropy"] = -fake.log_prob[samples.mask].mean().item()
@@ -92,7 +91,7 @@ def evaluate(
         metrics["eval/perplexity_per_sentence"] = held_out.of_each().neg().exp().mean().item()
     if D is not None:
         D.eval()
-        parts = [part.to(device_of(D)) for part in pieces(data.test, 256)]
+        parts = [part.to(device_of(D)) for part in batches(data.test, 256)]
         real = torch.cat([D.logits(part.tokens, part.source) for part in parts])
         logits = fake.scores[:, 0, 0, 0]
         if has_logit:
@@ -132,7 +131,7 @@ def log_likelihood(G: Generator, sequences: Sequences, temperature: float = 1.0)
     """
     sums, counts = [], []
     device = device_of(G)
-    for part in pieces(sequences, max(1, _LOGITS_AT_ONCE // (G.alphabet.size * G.length))):
+    for part in batches(sequences, max(1, _LOGITS_AT_ONCE // (G.alphabet.size * G.length))):
         part = part.to(device)
         # a token that G may never emit (a word unknown to its vocabulary) has no likelihood: it is left out
         counted = G.alphabet.emitted(part.tokens)
@@ -165,16 +164,6 @@ def _agreement(likely: Tensor, fake: Rollouts, *, judged: bool) -> dict[str, flo
 def floor(oracle: Generator, samples: Sequences) -> float:
     """The oracle's NLL on its own samples, its entropy per token: below it, a generator has collapsed."""
     return nll(oracle, samples)
-
-
-def device_of(network: nn.Module) -> torch.device:
-    """Where a network's parameters are; the CPU where it has none."""
-    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-
-
-def pieces(sequences: Sequences, size: int) -> list[Sequences]:
-    """The sequences in order, some at a time."""
-    return [sequences.select(slice(start, start + size)) for start in range(0, len(sequences), size)]
 
 
 def _log_prob(G: Generator, part: Sequences, temperature: float) -> Tensor:

@@ -19,6 +19,7 @@ from orchestrator import checkpoints
 from orchestrator.config import ControlName, RunConfig
 from orchestrator.controls import TRAINED_CONTROLS, AlteredPool, Control
 from orchestrator.data import Dataset
+from orchestrator.decoding import Decoding
 from orchestrator.measure import Measure, Measured
 from orchestrator.open_pool import Placement, open_pool
 from orchestrator.progress import Progress
@@ -178,7 +179,7 @@ class Learner:
         trainer = self._trainer
         judged = judged and trainer.has_discriminator()
         return self._measure(
-            trainer.state, self._pool, judged=judged, temperature=temperature, thorough=thorough
+            trainer.state, self._pool, judged=judged, decoding=Decoding(temperature), thorough=thorough
         )
 
     def save(self, directory: Path, meta: Mapping[str, Any]) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from algorithms.models.base import Generator
+from algorithms.types import Sequences
+from orchestrator.adversarial_evaluation import AdversarialEvaluation, Side
 from orchestrator.codec import END
 from orchestrator.config import RunConfig
 from orchestrator.data import Dataset
+from orchestrator.decoding import DRAWN, Decoding
 from orchestrator.evaluation import evaluate, floor
 from orchestrator.metrics.characters import Characters
 from orchestrator.metrics.protocol import Protocol
 from orchestrator.metrics.suite import Suite
+from orchestrator.metrics.translation import translation_metrics
 from orchestrator.state import TrainState
 from workers.philox import Path
 from workers.pool import Pool
@@ -72,6 +77,10 @@ class Told:
         }
 
 
+Scored = tuple[dict[str, float], dict[str, str]]
+"""Metrics, and how they were computed, by metric name."""
+
+
 def _characters(data: Dataset) -> Characters | None:
     codec = data.codec
     if codec is None or codec.level != "character":
@@ -93,6 +102,9 @@ class Measure:
         self._floor: float | None = None
         self._real: dict[str, float] | None = None
         settings = config.evaluation
+        self._adversarial = (
+            AdversarialEvaluation(settings.evaluator, data, config.seed) if settings.adversarial else None
+        )
         self._suite = Suite(
             data.spelling(),
             data.alphabet.end,
@@ -110,10 +122,10 @@ class Measure:
         pool: Pool,
         *,
         judged: bool,
-        temperature: float = 1.0,
+        decoding: Decoding = DRAWN,
         thorough: bool | None = None,
     ) -> Measured:
-        """The metrics of the state's generator, sampled at a temperature.
+        """The metrics of the state's generator, by what it makes in one way or another.
 
         Args:
             pool: gets the state's networks, and draws the samples.
@@ -134,17 +146,47 @@ class Measure:
             settings,
             self._path,
             self._suite,
-            temperature=temperature,
+            decoding=decoding,
             thorough=thorough,
             has_logit=state.algorithm.has_logit,
         )
         if thorough and self._real is None:
             self._real = self._suite.real(settings.samples)
-        metrics = dict(result.metrics)
+        metrics, signatures = dict(result.metrics), dict(result.signatures)
+        if thorough:
+            for values, signed in (
+                self._beside_references(result.samples),
+                self._told_from_humans(state.generator, pool, decoding),
+            ):
+                metrics |= values
+                signatures |= signed
         if data.oracle is not None:
             if self._floor is None:
                 self._floor = floor(data.oracle, data.test)
             metrics["eval/nll_oracle_floor"] = self._floor
         lines = tuple(data.text(result.samples.tokens[: settings.shown]))
         real = (self._real or {}) if thorough else {}
-        return Measured(metrics, result.undefined, lines, result.signatures, real)
+        return Measured(metrics, result.undefined, lines, signatures, real)
+
+    def _beside_references(self, samples: Sequences) -> Scored:
+        """Of texts with sources: each reply beside the human one to the same history."""
+        data = self._data
+        if data.codec is None or data.test.source is None:
+            return {}, {}
+        references = data.text(data.test.tokens)
+        many = [references[i % len(references)] for i in range(len(samples))]
+        return translation_metrics(data.text(samples.tokens), many)
+
+    def _told_from_humans(self, G: Generator, pool: Pool, decoding: Decoding) -> Scored:
+        """What evaluators say, which are trained for it; not of replies at other temperatures."""
+        asked = self._adversarial
+        if asked is None or decoding.temperature != 1.0:
+            return {}, {}
+
+        def replies(side: Sequences, name: str) -> Sequences:
+            place = (*self._path, "evaluator", name)
+            return replace(decoding.sequences(pool, G, side.source, len(side), place), source=side.source)
+
+        human = asked.human
+        machine = Side(replies(human.train, "train"), replies(human.test, "test"))
+        return asked(machine), asked.signatures()

@@ -22,10 +22,10 @@ from algorithms.types import Alphabet, Sequences, Source, join_sequences
 from orchestrator.checkpoints import full_disk_explained
 from orchestrator.codec import END, Codec
 from orchestrator.data import Dataset, decode
+from orchestrator.decoding import Decoding
 from orchestrator.dialogue_data import histories
 from orchestrator.errors import UserError
 from orchestrator.run_directory import write_json
-from workers.beam import beam_search
 from workers.generation import sample
 
 AT_ONCE = 256
@@ -114,10 +114,10 @@ class Sampler:
             return Sequences(torch.empty(0, self.generator.length, dtype=torch.int64), torch.empty(0).long())
         return join_sequences(parts)
 
-    def likeliest(self, history: Sequence[str] = (), width: int = 1) -> str:
-        """What beam search finds, greedy decoding with a width of 1."""
-        best, _ = beam_search(self.generator, 1, self._source(history), width=width)
-        return decode(best.tokens[:1], self.generator.alphabet, self.codec)[0]
+    def likeliest(self, history: Sequence[str], decoding: Decoding) -> str:
+        """What beam search finds."""
+        best = decoding.searched(self.generator, self._source(history), 1)
+        return decode(best.tokens, self.generator.alphabet, self.codec)[0]
 
     def _source(self, history: Sequence[str]) -> Source | None:
         """The condition of one row, or None for a model without one."""

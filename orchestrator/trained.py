@@ -14,6 +14,7 @@ from orchestrator.chosen_checkpoint import find_step
 from orchestrator.codec import Codec
 from orchestrator.config import TrackingConfig
 from orchestrator.data import Dataset, load_data, shape
+from orchestrator.decoding import DRAWN, Decoding
 from orchestrator.errors import UserError
 from orchestrator.journal import Journal, start_step
 from orchestrator.logged_model import download_sampler
@@ -26,6 +27,10 @@ from orchestrator.state import TrainState
 from orchestrator.text_file import text_lines
 from orchestrator.tracking import connect, store_uri
 from workers.process import settle
+from workers.reranking import Backward
+
+STOP_WORDS = 50
+"""Most frequent words, which a reply may repeat."""
 
 
 def sampler_of(run: str, checkpoint: str = "best", runs_root: Path = Path("runs")) -> Sampler:
@@ -57,12 +62,44 @@ def sampler_of(run: str, checkpoint: str = "best", runs_root: Path = Path("runs"
     return Sampler(state.generator, codec)
 
 
+def decode_by(
+    temperature: float = 1.0,
+    beam: int = 0,
+    sibling_penalty: float = 0.0,
+    repeat_penalty: float = 0.0,
+    backward: Path | None = None,
+    *,
+    weight: float = 0.5,
+) -> Decoding:
+    """A way to decode, with the generator of another run as the backward model, if one is named.
+
+    Raises:
+        UserError: there is no such run, or it answers nothing; or an option would be without effect.
+    """
+    if beam and temperature != 1.0:
+        raise UserError("--temperature means nothing for a beam: leave one of the two out")
+    if not beam and (sibling_penalty or repeat_penalty or backward is not None):
+        raise UserError(
+            "--sibling-penalty, --repeat-penalty and --backward choose among the replies of a beam: give "
+            "--beam a number, such as 10"
+        )
+    model = None
+    if backward is not None:
+        generator = sampler_of(str(backward)).generator
+        if not generator.conditional:
+            raise UserError(
+                f"--backward {backward}: that run answers nothing; train one with data.reverse=true"
+            )
+        model = Backward(generator, weight)
+    return Decoding(temperature, beam, sibling_penalty, repeat_penalty, backward=model)
+
+
 def evaluate_run(
     run: Path,
     checkpoint: str = "best",
     *,
     samples: int | None = None,
-    temperature: float = 1.0,
+    decoding: Decoding = DRAWN,
     seed: int = 0,
     reference: Path | None = None,
 ) -> dict[str, Any]:
@@ -71,6 +108,7 @@ def evaluate_run(
     Args:
         checkpoint: best, last, or a step.
         samples: generated sequences; None takes the recipe's number.
+        decoding: how they are made; of the start, always drawn.
         seed: of the samples; 0 with temperature 1 repeats what the run itself measured.
         reference: other held-out text, in the place of the run's.
 
@@ -88,6 +126,13 @@ def evaluate_run(
     directory.same_data(data.identity())
     if reference is not None:
         data = _against(data, reference)
+    if decoding.backward is not None and decoding.backward.generator.alphabet != data.alphabet:
+        raise UserError(
+            "--backward: that run has another vocabulary; train it on the same data with the same settings "
+            "and data.reverse=true"
+        )
+    if data.codec is not None:
+        decoding = replace(decoding, exempt=data.codec.most_frequent(STOP_WORDS))
     state = TrainState.fresh(config, data.alphabet, data.length)
     settings = config.evaluation
     if samples is not None:
@@ -102,11 +147,12 @@ def evaluate_run(
             start = measure(state, pool, judged=False, thorough=True).metrics
         _restore(state, directory, step)
         judged = state.algorithm.has_discriminator and state.stage_name != "pretrain_generator"
-        result = measure(state, pool, judged=judged, temperature=temperature, thorough=True)
+        result = measure(state, pool, judged=judged, decoding=decoding, thorough=True)
     return {
         "run": str(run),
         "checkpoint": step,
-        "temperature": temperature,
+        "temperature": decoding.temperature,
+        **({"beam": decoding.beam} if decoding.beam else {}),
         "samples": settings.samples,
         "metrics": result.metrics,
         "start": dict(start),

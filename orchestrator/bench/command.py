@@ -41,6 +41,13 @@ Critic = Annotated[
         help="Compare forms of WGAN-GP's critic step with the shipped one; phases only with --only.",
     ),
 ]
+Dialogue = Annotated[
+    bool,
+    typer.Option(
+        "--dialogue",
+        help="Compare rewards of every word of replies with loops over prefixes; phases only with --only.",
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output, nothing else.")
 ]
@@ -52,6 +59,7 @@ def bench(
     workers: Workers = False,
     growth: Growth = None,
     critic: Critic = False,
+    dialogue: Dialogue = False,
     json_output: Json = False,
 ) -> None:
     """Measure each phase of a step at the paper's sizes, beside a serial baseline and the machine's limit."""
@@ -61,6 +69,7 @@ def bench(
     import torch
 
     from orchestrator.bench.critic import compare_critics
+    from orchestrator.bench.dialogue import compare_dialogue
     from orchestrator.bench.growth import measure_growth
     from orchestrator.bench.machine import LARGEST, Others, measure_machine
     from orchestrator.bench.phases import measure
@@ -76,7 +85,7 @@ def bench(
     with Work(config, device) as work:
         _say("measuring the machine ...")
         machine = measure_machine(work.device, largest=256 if quick else LARGEST)
-        phases = bool(only) or not (workers or growth or critic)
+        phases = bool(only) or not (workers or growth or critic or dialogue)
         rows = measure(work, machine, only or (), _say) if phases else []
         if workers:
             found["pools"] = [row.as_dict() for row in compare_pools(work, quick=quick, say=_say)]
@@ -84,6 +93,9 @@ def bench(
         fast = machine.has_fast_bf16
         critics = compare_critics(torch.device(device), fast_bf16=fast, quick=quick, say=_say)
         found["critics"] = [row.as_dict() for row in critics]
+    if dialogue:
+        ways = compare_dialogue(torch.device(device), quick=quick, say=_say)
+        found["replies"] = [row.as_dict() for row in ways]
     if workers:
         found["simulated"] = [row.as_dict() for row in simulate_workers(config, quick=quick, say=_say)]
     if growth is not None:
@@ -177,7 +189,18 @@ CRITIC_COLUMNS = {
     "seconds": ("time", _seconds),
     "ratio": ("ratio", lambda value: f"{value:.2f}"),
 }
-TABLES = {"pools": POOL_COLUMNS, "simulated": SIMULATED_COLUMNS, "critics": CRITIC_COLUMNS}
+REPLY_COLUMNS = {
+    "way": ("credits of 64 replies", str),
+    "seconds": ("time", _seconds),
+    "ratio": ("ratio", lambda value: f"{value:.2f}"),
+    "encoder_rows": ("sources read", _count),
+}
+TABLES = {
+    "pools": POOL_COLUMNS,
+    "simulated": SIMULATED_COLUMNS,
+    "critics": CRITIC_COLUMNS,
+    "replies": REPLY_COLUMNS,
+}
 
 
 def _table(columns: Mapping[str, tuple[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from orchestrator import chat as module
 from orchestrator import trained
 from orchestrator.chat import answer
 from orchestrator.cli import app
+from orchestrator.decoding import Decoding
 from orchestrator.errors import UserError
 from orchestrator.sampling import Sampler
 from toys import NgramGenerator
@@ -45,9 +46,9 @@ def test_replies_are_drawn_or_searched_for(monkeypatch: pytest.MonkeyPatch):
     sampler = answering()
     drawn = said(monkeypatch, sampler, "a b\nb\n", "--seed", "5")
     assert drawn == said(monkeypatch, sampler, "a b\nb\n", "--seed", "5")
-    assert drawn[0] == answer(sampler, ["a b"], temperature=1.0, beam=0, seed=5)
+    assert drawn[0] == answer(sampler, ["a b"], Decoding(), 5)
     best = said(monkeypatch, sampler, "a b\n", "--beam", "4")
-    assert best == [sampler.likeliest(["a b"], 4)]
+    assert best == [sampler.likeliest(["a b"], Decoding(beam=4))]
 
 
 def test_a_model_that_answers_nothing_is_refused(monkeypatch: pytest.MonkeyPatch):

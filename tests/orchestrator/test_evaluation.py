@@ -8,6 +8,7 @@ import torch
 from algorithms.types import Alphabet, Sequences
 from orchestrator.config import EvaluationConfig
 from orchestrator.data import Dataset, draw
+from orchestrator.decoding import Decoding
 from orchestrator.evaluation import Evaluation, evaluate, log_likelihood, nll
 from orchestrator.metrics.protocol import Protocol
 from orchestrator.metrics.suite import Suite
@@ -26,7 +27,7 @@ def dataset(G: NgramGenerator, oracle: bool = True) -> Dataset:
 def measured(G, D, p, data: Dataset, samples: int, temperature: float = 1.0) -> Evaluation:
     suite = Suite(data.spelling(), data.alphabet.end, train=data.train, test=data.test, protocol=Protocol())
     config = EvaluationConfig(samples=samples)
-    return evaluate(G, D, p, data, config, ("e",), suite, temperature=temperature)
+    return evaluate(G, D, p, data, config, ("e",), suite, decoding=Decoding(temperature))
 
 
 def pool(G, D):

@@ -6,6 +6,7 @@ import pytest
 
 from algorithms.types import Alphabet
 from orchestrator.codec import Codec
+from orchestrator.decoding import Decoding
 from orchestrator.errors import UserError
 from orchestrator.sampling import Sampler
 from toys import NgramGenerator, ToyOneShot
@@ -42,8 +43,8 @@ def test_a_model_that_answers_wants_something_to_answer():
 
 def test_the_likeliest_answer():
     sampler = answering()
-    assert sampler.likeliest(["a b"], 1) == sampler.likeliest(["a b"], 1)
-    assert isinstance(sampler.likeliest(["a b"], 5), str)
+    assert sampler.likeliest(["a b"], Decoding(beam=1)) == sampler.likeliest(["a b"], Decoding(beam=1))
+    assert isinstance(sampler.likeliest(["a b"], Decoding(beam=5)), str)
 
 
 def test_a_model_that_answers_ids():

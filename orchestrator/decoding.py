@@ -1,0 +1,99 @@
+"""How sequences are made of a trained generator: drawn, or searched for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from algorithms.models.base import Discriminator, Generator
+from algorithms.types import Rollouts, RolloutSpec, Sequences, Source, join_sequences
+from orchestrator.batches import batches, device_of
+from workers.beam import beam_search
+from workers.philox import Path
+from workers.pool import Pool, Request
+from workers.reranking import Backward, rerank
+
+_AT_ONCE = 2**24
+"""Scores of hypotheses that a beam looks at in one step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """One way; by default what the generator's own probabilities are.
+
+    Attributes:
+        temperature: divides the logits of what is drawn, and of likelihoods beside it.
+        beam: W, hypotheses that are kept; 1 is greedy, 0 draws.
+        sibling_penalty, repeat_penalty: see ``workers.beam``.
+        exempt: symbols that may be repeated without that penalty.
+        backward: of hypotheses the one is taken that also explains its source (mutual information).
+    """
+
+    temperature: float = 1.0
+    beam: int = 0
+    sibling_penalty: float = 0.0
+    repeat_penalty: float = 0.0
+    exempt: tuple[int, ...] = ()
+    backward: Backward | None = None
+
+    def sequences(self, pool: Pool, G: Generator, source: Source | None, count: int, path: Path) -> Sequences:
+        """So many, one for each source, without scores."""
+        if self.beam:
+            return self.searched(G, source, count)
+        wanted = Request(count, source, temperature=self.temperature)
+        return pool.collect(RolloutSpec(scores=()), wanted, path).to(torch.device("cpu")).sequences
+
+    def rollouts(
+        self, pool: Pool, G: Generator, D: Discriminator | None, source: Source | None, count: int, path: Path
+    ) -> Rollouts:
+        """The same with the logarithm of their probability, and D's logit, if there is a D."""
+        if not self.beam:
+            spec = RolloutSpec(scores=() if D is None else ("logit",))
+            wanted = Request(count, source, temperature=self.temperature)
+            return pool.collect(spec, wanted, path).to(torch.device("cpu"))
+        found = self.searched(G, source, count)
+        likely, logits = [], []
+        for part in batches(found, max(1, _AT_ONCE // (G.alphabet.size * G.length))):
+            here = part.to(device_of(G))
+            likely.append(G.log_prob(here.tokens, here.source).cpu())
+            logits.append(_judged(D, here).cpu())
+        return Rollouts(found, torch.cat(likely), torch.cat(logits)[:, None, None, :])
+
+    def searched(self, G: Generator, source: Source | None, count: int) -> Sequences:
+        """By the beam: the best of each, with its source, on the CPU."""
+        G.eval()
+        W, device, parts = self.beam, device_of(G), []
+        exempt = torch.zeros(G.alphabet.size, dtype=torch.bool, device=device)
+        exempt[list(self.exempt)] = True
+        for first in range(0, count, size := max(1, _AT_ONCE // (W * G.alphabet.size * 4))):
+            rows = torch.arange(first, min(count, first + size))
+            here = None if source is None else source.select(rows).to(device)
+            found, likely = beam_search(
+                G,
+                len(rows),
+                here,
+                width=W,
+                sibling_penalty=self.sibling_penalty,
+                repeat_penalty=self.repeat_penalty,
+                exempt=exempt,
+            )
+            if self.backward is not None and here is not None:
+                found, likely = rerank(self.backward, found, likely, here)
+            best = found.select(torch.arange(len(rows), device=device) * W)
+            mine = None if source is None else source.select(rows)
+            parts.append(Sequences(best.tokens.cpu(), best.lengths.cpu(), mine))
+        return join_sequences(parts)
+
+
+DRAWN = Decoding()
+"""By the generator's own probabilities."""
+
+
+def _judged(D: Discriminator | None, sequences: Sequences) -> Tensor:
+    """[B, K]: D's logits, or nothing."""
+    if D is None:
+        return torch.empty(len(sequences), 0)
+    D.eval()
+    return D.logits(sequences.tokens, sequences.source)[:, None]
