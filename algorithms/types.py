@@ -72,11 +72,13 @@ class Source:
         tokens: [B, S] one text, or [B, U, S] several utterances, the latest last; int64.
         mask: same shape as ``tokens``, true on tokens that count.
         vector: [B, Z] real values, such as a latent z.
+        read: [B, ...] what a generator has read of it (``Generator.encode``), once for all uses.
     """
 
     tokens: Tensor | None = None
     mask: Tensor | None = None
     vector: Tensor | None = None
+    read: Tensor | None = None
 
     def __len__(self) -> int:
         part = self.vector if self.tokens is None else self.tokens
@@ -84,15 +86,14 @@ class Source:
 
     def select(self, rows: Tensor | slice) -> Source:
         """The conditions of some rows, in their order; a row may occur several times."""
-        return Source(
-            *(None if part is None else part[rows] for part in (self.tokens, self.mask, self.vector))
-        )
+        return Source(*(None if part is None else part[rows] for part in self._parts()))
 
     def to(self, device: torch.device) -> Source:
         """The same on a device."""
-        return Source(
-            *(None if part is None else part.to(device) for part in (self.tokens, self.mask, self.vector))
-        )
+        return Source(*(None if part is None else part.to(device) for part in self._parts()))
+
+    def _parts(self) -> tuple[Tensor | None, ...]:
+        return self.tokens, self.mask, self.vector, self.read
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,4 +268,5 @@ def join_sources(parts: Sequence[Source]) -> Source:
         join([part.tokens for part in parts]),
         join([part.mask for part in parts]),
         join([part.vector for part in parts]),
+        join([part.read for part in parts]),
     )

@@ -16,12 +16,14 @@ def metrics_table(result: Mapping[str, Any]) -> Table:
     """All metrics of one evaluation, beside the start's and those of real sequences where they are known.
 
     Keys: ``metrics``, ``undefined``, ``signatures``, and ``start``, ``real``; ``checkpoint`` and
-    ``temperature`` of a run, or ``file``.
+    ``temperature`` or ``beam`` of a run, or ``file``.
     """
     if "file" in result:
         title = f"{result['samples']:,} samples of {result['file']}"
     else:
-        title = f"checkpoint {result.get('checkpoint', '?')}, temperature {result.get('temperature', 1.0):g}"
+        beam, temperature = result.get("beam"), result.get("temperature", 1.0)
+        how = f"beam of {beam}" if beam else f"temperature {temperature:g}"
+        title = f"checkpoint {result.get('checkpoint', '?')}, {how}"
     beside = {label: result[key] for key, label in _BESIDE.items() if result.get(key)}
     table = Table(title=title, box=None, title_justify="left", pad_edge=False, show_header=bool(beside))
     table.min_width = len(title)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from algorithms.models.base import Generator, OneShotGenerator, State
 from algorithms.sampling import draw, log_prob_of, weigh
-from algorithms.types import Alphabet, Sequences, Source
+from algorithms.types import Alphabet, Sequences, Source, join_sources
 from workers.philox import Path, normal, uniform
 from workers.pieces import completed, pieces, sampled
 
@@ -103,6 +103,18 @@ def latents(G: Generator, numbers: Tensor, path: Path, *, size: int, per_latent:
     of = numbers // per_latent
     drawn = [normal((*path, "latent"), of[rows], G.latent) for rows in pieces(numbers, size)]
     return Source(vector=torch.cat(drawn)[: len(numbers)])
+
+
+def read_sources(G: Generator, source: Source, size: int) -> Source:
+    """The sources with what G reads of them, some rows at a time."""
+    parts = [G.encode(source.select(places)) for places in pieces(_rows(source), size)]
+    return join_sources(parts).select(slice(0, len(source)))
+
+
+def _rows(source: Source) -> Tensor:
+    part = source.vector if source.tokens is None else source.tokens
+    assert part is not None
+    return torch.arange(len(source), device=part.device)
 
 
 def complete(

@@ -7,14 +7,14 @@ on no unit, budget or neighbour.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from algorithms.bleu import References
 from algorithms.models.base import Discriminator, Generator, Scorer
 from algorithms.types import Origin, Rollouts, RolloutSpec, Sequences, Source, join_sequences
-from workers.generation import complete, latents, sample
+from workers.generation import complete, latents, read_sources, sample
 from workers.philox import Path
 from workers.pieces import completed, sampled
 from workers.scoring import read, score, score_prefixes
@@ -83,17 +83,20 @@ def rollout(
     size = 0 if N else completed(device)  # units that are only sampled have many sequences
     if not spec.drawn:
         return _sources(G, numbers, path, block.source, size, spec)
+    source = _read(G, block.source)
     sequences, log_prob = sample(
         G,
         numbers,
         path,
-        block.source,
+        source,
         block.real,
         spec.clamp,
         temperature=temperature,
         size=size,
         per_latent=spec.samples,
     )
+    if block.source is not None:
+        sequences = replace(sequences, source=block.source)
     T = sequences.tokens.shape[1]
     if scorer is None:
         scorer = networks.discriminator.scorer()
@@ -103,17 +106,21 @@ def rollout(
         whole = score(scorer, spec.scores, sequences, references, spec.precision)  # [B, K]
         return Rollouts(sequences, log_prob, whole[:, None, None, :], spec.clamp)
     scores = torch.empty(block.count, T, N, len(spec.scores), device=device)
-    for rows in _chunks(sequences, N, networks.policy, memory):
-        part = sequences.select(rows)
-        tokens, b, t, n = complete(networks.policy, part, numbers[rows], N, path, first=max(1, spec.clamp))
+    known = sequences
+    if block.source is not None:
+        same = networks.policy is G
+        known = replace(sequences, source=source if same else _read(networks.policy, block.source))
+    for rows in _chunks(known, N, networks.policy, memory):
+        part, begun = sequences.select(rows), known.select(rows)
+        tokens, b, t, n = complete(networks.policy, begun, numbers[rows], N, path, first=max(1, spec.clamp))
         # a completion has the condition of the sequence that it continues
         source = None if part.source is None else part.source.select(b)
         done = Sequences(tokens, networks.policy.alphabet.lengths(tokens), source)
         # behind them the sequences themselves, which continue their own whole
         itself = torch.arange(len(part), device=device)
         shared = torch.cat([t, torch.full_like(itself, T)])
-        known = read(scorer, part) if spec.scores else None
-        origin = Origin(known, torch.cat([b, itself]), shared)
+        opened = read(scorer, part) if spec.scores else None
+        origin = Origin(opened, torch.cat([b, itself]), shared)
         both = score(scorer, spec.scores, join_sequences([done, part]), references, spec.precision, origin)
         # a sequence's own score is right where nothing is left to complete
         own = both[len(done) :]
@@ -121,6 +128,13 @@ def rollout(
         unfinished = (part.lengths[b] > t)[:, None]
         scores[b + rows.start, t - 1, n] = both[: len(done)].where(unfinished, own[b])
     return Rollouts(sequences, log_prob, scores, spec.clamp)
+
+
+def _read(G: Generator, source: Source | None) -> Source | None:
+    """The sources, with what G reads of them."""
+    if source is None or source.tokens is None:
+        return source
+    return read_sources(G, source, sampled(G.alphabet.size, source.tokens.device))
 
 
 def _sources(

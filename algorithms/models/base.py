@@ -59,9 +59,16 @@ class Generator(nn.Module):
     def log_prob(self, tokens: Tensor, source: Source | None = None) -> Tensor:
         """log G(y_t | y_1:t-1) of each token: [B, T] -> [B, T], with gradient; 0 on padding."""
 
+    def encode(self, source: Source) -> Source:
+        """The sources with what this generator reads of them, which ``start`` then need not do; no gradient.
+
+        This version has nothing to read.
+        """
+        return source
+
     @abstractmethod
     def start(self, rows: int, source: Source | None = None) -> State:
-        """The state before the first token. Whatever encodes the source runs here, once."""
+        """The state before the first token. Whatever encodes the source runs here, unless it was read."""
 
     @abstractmethod
     def step(self, state: State, tokens: Tensor) -> tuple[Tensor, State]:

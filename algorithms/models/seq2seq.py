@@ -14,7 +14,7 @@ where the encoder ends. A state shares what was read of its source with all othe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
@@ -133,11 +133,28 @@ class Seq2Seq(Generator):
         ).view(B, T)
         return picked.masked_fill(~self.alphabet.mask(tokens), 0.0)
 
+    @torch.no_grad()
+    def encode(self, source: Source) -> Source:
+        """With e, h and c of every row side by side."""
+        return replace(source, read=torch.cat([part.flatten(1) for part in self._encode(source)[:3]], 1))
+
     def start(self, rows: int, source: Source | None = None) -> AttentionState:
         if source is None or source.tokens is None:
             raise ValueError("Seq2Seq is conditional: give it a source with tokens (data.format=pairs)")
         if len(source) != rows:
             raise ValueError(f"{rows} rows need as many sources, not {len(source)}")
+        if source.read is None:
+            states, h, c, lengths = self._encode(source)
+        else:
+            H, ends = self.attention.shape[0], 2 * len(self.encoder)
+            every = source.read.view(rows, -1, H)  # [B, S + 2 L, H]
+            states, h, c = every[:, :-ends], *every[:, -ends:].chunk(2, 1)
+            lengths = in_a_row(source)[1]
+        of = torch.arange(rows, device=lengths.device)
+        return AttentionState(h, c, Memory(states, lengths), of)
+
+    def _encode(self, source: Source) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """e [B, S, H], h and c where each source ends [B, L, H], lengths [B]."""
         tokens, lengths = in_a_row(source)  # [B, S]
         embedding = self.embedding if self.source_embedding is None else self.source_embedding
         x = nn.functional.embedding(tokens.t(), embedding)  # [S, B, E]
@@ -148,8 +165,7 @@ class Seq2Seq(Generator):
             x = h
             ends.append([(part.gather(0, last)[0] * (lengths > 0)[:, None]) for part in (h, c)])
         first_h, first_c = (torch.stack(parts, 1) for parts in zip(*ends, strict=True))  # [B, L, H]
-        of = torch.arange(rows, device=tokens.device)
-        return AttentionState(first_h, first_c, Memory(x.transpose(0, 1), lengths), of)
+        return x.transpose(0, 1), first_h, first_c, lengths
 
     def step(self, state: AttentionState, tokens: Tensor) -> tuple[Tensor, AttentionState]:  # type: ignore[override]
         x, hs, cs = nn.functional.embedding(tokens, self.embedding), [], []

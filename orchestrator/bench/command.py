@@ -193,7 +193,7 @@ REPLY_COLUMNS = {
     "way": ("credits of 64 replies", str),
     "seconds": ("time", _seconds),
     "ratio": ("ratio", lambda value: f"{value:.2f}"),
-    "encoder_rows": ("sources read", _count),
+    "encoder_runs": ("encoder runs", str),
 }
 TABLES = {
     "pools": POOL_COLUMNS,

@@ -35,13 +35,13 @@ class DialogueRow:
     Attributes:
         seconds: the median of several times, all ways in turn.
         ratio: to ours.
-        encoder_rows: sources that the encoder reads.
+        encoder_runs: times that the encoder reads the sources.
     """
 
     way: str
     seconds: float
     ratio: float
-    encoder_rows: int
+    encoder_runs: int
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -63,9 +63,9 @@ def compare_dialogue(
     for turn in range(times + 1):
         for name, way in ways.items():
             say(f"credits of replies: {name}, {turn} of {times} ...")
-            before = work.encoder_rows
+            before = work.encoder_runs
             taken[name].append(seconds(way, device))
-            read[name] = work.encoder_rows - before
+            read[name] = work.encoder_runs - before
     medians = {name: statistics.median(each[1:]) for name, each in taken.items()}  # the first one warms up
     return [DialogueRow(name, one, one / medians["advseq"], read[name]) for name, one in medians.items()]
 
@@ -74,7 +74,7 @@ class DialogueWork:
     """Networks of the sizes of the authors' code, and histories; no reply ends before T tokens.
 
     Attributes:
-        encoder_rows: sources that the encoder has read so far.
+        encoder_runs: times that the encoder has run so far.
     """
 
     def __init__(self, device: torch.device, *, quick: bool) -> None:
@@ -86,13 +86,13 @@ class DialogueWork:
         self.D = Hierarchical.Config(**sizes).build(alphabet, T).to(device).eval()
         tokens = torch.randint(1, V, (B, U, S))
         self.source = Source(tokens, torch.ones_like(tokens, dtype=torch.bool)).to(device)
-        self.encoder_rows = 0
+        self.encoder_runs = 0
         self.G.encoder[0].register_forward_hook(self._count)
         self._algorithm = AdversarialDialogue(AdversarialDialogue.Config(completions=N, baseline="none"))
         self._scorer = self.D.scorer(2**30)
 
-    def _count(self, _layer: object, given: tuple[Tensor, ...], _result: object) -> None:
-        self.encoder_rows += given[0].shape[1]
+    def _count(self, *_: object) -> None:
+        self.encoder_runs += 1
 
     def ours(self) -> Tensor:
         """Credits [B, T] of freshly drawn replies."""

@@ -128,3 +128,12 @@ def test_whitening_leaves_padding_out() -> None:
     expected = torch.tensor([[-2 / spread, 0.0], [2 / spread, 0.0]])
     assert_close(whitened(credit, ENDED), expected)
     assert_close(whitened(torch.ones(2, 2), FULL), torch.zeros(2, 2))
+
+
+def test_what_has_no_probability_neither_counts_nor_spoils_the_gradient() -> None:
+    log_prob = torch.tensor([[-1.0, -torch.inf], [-3.0, -4.0]], requires_grad=True)
+    known = torch.tensor([[True, False], [True, True]])
+    loss = mean_negative_log_likelihood(log_prob, known) + policy_gradient(log_prob, torch.ones(2, 2), known)
+    assert_close(loss, torch.tensor(8 / 3 + 8.0))
+    loss.backward()
+    assert_close(log_prob.grad, -(1 / 3 + 1) * known.float())

@@ -7,6 +7,7 @@ from math import log
 import torch
 from torch.testing import assert_close
 
+from algorithms.mle import MLE
 from algorithms.tf_idf import TfIdf
 from algorithms.types import Alphabet, Sequences
 
@@ -46,3 +47,32 @@ def test_a_reply_of_stop_words_has_the_least_weight_of_a_word() -> None:
 def test_no_reply_counts_more_than_three_times_the_least() -> None:
     # 2 log 4 = 4 log 2 beside log 2: 3 and 1
     assert_close(learned()(rows([5, 5], [4])), torch.tensor([1.5, 0.5]))
+
+
+class Known(torch.nn.Module):
+    """log p = -1 of every token, and none of what is banned."""
+
+    alphabet = ALPHABET
+
+    def log_prob(self, tokens, source):
+        return torch.where(tokens == 2, -torch.inf, torch.where(tokens == 0, 0.0, -1.0))
+
+
+def test_likelihoods_count_by_the_weights_and_leave_unknown_words_out() -> None:
+    algorithm = MLE(MLE.Config(tf_idf=True, stop_words=1, teacher_forcing=0.5))
+    algorithm.prepare(ALPHABET, 4)
+    algorithm.study(CORPUS, ALPHABET)
+    rng = torch.Generator()
+    # tokens that count, ends included: 4, 3, 4, 4; weights 4/7 (1, 1, 3, 2)
+    told = (4 + 3 + 3 * 4 + 2 * 4) * 4 / 7
+    assert_close(algorithm.pretrain_loss(Known(), CORPUS, 0, rng).value, torch.tensor(told / 15))
+    forced = algorithm.teacher_forcing(Known(), CORPUS, rng)
+    assert forced is not None
+    assert_close(forced.value, torch.tensor(0.5 * told / 4))
+
+
+def test_without_it_all_count_the_same() -> None:
+    algorithm = MLE(MLE.Config())
+    algorithm.prepare(ALPHABET, 4)
+    algorithm.study(CORPUS, ALPHABET)
+    assert_close(algorithm.pretrain_loss(Known(), CORPUS, 0, torch.Generator()).value, torch.tensor(1.0))

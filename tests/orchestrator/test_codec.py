@@ -303,3 +303,19 @@ def test_filled_rows_have_one_length_and_no_end(tmp_path: Path) -> None:
     again = Codec.load(tmp_path / "codec.json")
     assert again.filled
     assert again.alphabet == codec.alphabet
+
+
+def test_a_generator_may_be_kept_from_unknown_words(tmp_path: Path) -> None:
+    lines = ["a a b", "a b c d"]
+    learned, never = (Codec.fit(lines, "word", 5, emits_unknown=emits) for emits in (True, False))
+    assert UNKNOWN not in learned.alphabet.banned
+    assert UNKNOWN in never.alphabet.banned
+    assert learned.spelling == never.spelling
+    never.save(tmp_path / "codec.json")
+    assert Codec.load(tmp_path / "codec.json").alphabet == never.alphabet
+
+
+def test_the_most_frequent_tokens() -> None:
+    codec = Codec.fit(["b b b a a c"], "word", 100)
+    assert [codec.spelling[i] for i in codec.most_frequent(2)] == ["b", "a"]
+    assert len(codec.most_frequent(50)) == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.codec import END, Codec
+from orchestrator.codec import END, UNKNOWN, Codec
 from orchestrator.data import load_data
 from orchestrator.data_config import DataConfig
 from orchestrator.dialogue_data import histories
@@ -165,3 +165,51 @@ def test_real_dialogues():
     assert data.train.source is not None
     assert data.train.source.mask is not None
     assert data.train.source.mask.any(2)[:, 1].all()
+
+
+def turns_of(data, row: int) -> list[str]:
+    source, spelled = data.train.source, data.codec.spelling
+    return [
+        " ".join(spelled[i] for i, counts in zip(ids, mask, strict=True) if counts and i != END)
+        for ids, mask in zip(source.tokens[row].tolist(), source.mask[row].tolist(), strict=True)
+    ]
+
+
+def test_the_reply_that_follows_is_known_where_it_is_kept(tmp_path: Path):
+    data = load(corpus(tmp_path), min_length=2)  # "fine" is left out
+    assert len(data.following) == 3
+    for part, following in zip((data.train, data.validation, data.test), data.following, strict=True):
+        replies = data.text(part.tokens)
+        for reply, place in zip(replies, following.tolist(), strict=True):
+            if reply.startswith("good day"):
+                assert replies[place] == f"and how are you {reply.split()[-1]}"
+            else:
+                assert place == -1
+
+
+def test_reversed_the_latest_turn_is_learned_from_the_reply(tmp_path: Path):
+    path = corpus(tmp_path)
+    data, plain = load(path, reverse=True), load(path)
+    assert data.codec is not None
+    assert data.alphabet == plain.alphabet
+    assert data.codec.spelling == plain.codec.spelling
+    assert data.name != plain.name
+    for row in range(len(data.train)):
+        (asked,), said = turns_of(data, row), data.text(data.train.tokens[row : row + 1])[0]
+        if asked.startswith("good day"):
+            assert said == f"hello {asked.split()[-1]}"
+    assert all((places == -1).all() for places in data.following)
+
+
+def test_replies_with_unknown_words_may_be_left_out(tmp_path: Path):
+    path = corpus(tmp_path)
+    kept = load(path, max_vocabulary=20, unknown="left_out")
+    for part in (kept.train, kept.validation, kept.test):
+        assert not (part.tokens == UNKNOWN).any()
+    assert (kept.train.source.tokens == UNKNOWN).any()  # they are read all the same
+    assert UNKNOWN in kept.alphabet.banned
+    assert any("beyond the vocabulary were left out" in note for note in kept.notes)
+    never = load(path, max_vocabulary=20, unknown="never")
+    assert (never.train.tokens == UNKNOWN).any()
+    assert UNKNOWN in never.alphabet.banned
+    assert UNKNOWN not in load(path, max_vocabulary=20).alphabet.banned

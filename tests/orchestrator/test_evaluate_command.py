@@ -93,3 +93,69 @@ def test_what_would_be_without_effect_is_refused(tmp_path: Path, arguments: list
         CliRunner().invoke(
             app, ["evaluate", *(places.get(one, one) for one in arguments)], catch_exceptions=False
         )
+
+
+@pytest.fixture(scope="module")
+def talks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A finished run on dialogues, and one on the same the other way round."""
+    folder = tmp_path_factory.mktemp("talk")
+    corpus = folder / "talk.txt"
+    corpus.write_text(
+        "\n".join(
+            f"hello {n} __eou__ good day {n} __eou__ and how are you {n} __eou__ fine {n}" for n in range(60)
+        )
+    )
+    settings = [
+        f"data.path={corpus}", f"run.directory={folder}", UNTRACKED, "controls=none", "learner.threads=1",
+        "pretrain.generator_epochs=2", "pretrain.discriminator_rounds=1", "steps=1", "data.min_length=1",
+        "generator.hidden=16", "generator.embedding=8", "discriminator.hidden=8", "evaluation.samples=20",
+        "evaluation.evaluator.examples=40", "evaluation.evaluator.held_out=8",
+        "evaluation.evaluator.epochs=1",
+        "data.validation=0.2", "data.test=0.3",
+    ]  # fmt: skip
+    found = {}
+    for name, more in {"forward": [], "backward": ["data.reverse=true", "steps=0"]}.items():
+        run = Run.create(load("dialogue_quick", [*settings, f"run.name={name}", *more]))
+        finish(run)
+        found[name] = run.directory.path
+    return found
+
+
+REPLIES = ("eval/adversarial_success", "eval/machine_vs_random", "eval/evaluator_reliability_error")
+
+
+def test_replies_are_measured_as_the_run_did_and_in_other_ways(talks: dict[str, Path]):
+    run = talks["forward"]
+    drawn = evaluated(run, "--checkpoint", "last")
+    summary = json.loads((run / "summary.json").read_text())
+    for name in (*REPLIES, "eval/bleu_corpus", "eval/chrf"):
+        assert drawn["metrics"][name] == pytest.approx(summary["metrics"][name])
+    assert drawn["signatures"]["eval/evaluator_reliability_error"].endswith("cases:4")
+    greedy, beam = (evaluated(run, "--checkpoint", "last", "--beam", w) for w in (1, 4))
+    assert greedy["beam"] == 1
+    # what is most likely is likelier than what is drawn
+    assert greedy["metrics"]["eval/entropy"] < drawn["metrics"]["eval/entropy"]
+    assert beam["metrics"].keys() == drawn["metrics"].keys()
+
+
+def test_a_beam_is_reranked_by_a_backward_run(talks: dict[str, Path]):
+    options = ("--checkpoint", "last", "--beam", 8, "--backward", talks["backward"])
+    alone = evaluated(talks["forward"], *options, "--backward-weight", 0)
+    plain = evaluated(talks["forward"], *options[:4])
+    other = evaluated(talks["forward"], *options, "--backward-weight", 1)
+    assert alone["metrics"] == plain["metrics"]
+    assert other["metrics"]["eval/entropy"] > plain["metrics"]["eval/entropy"]  # others than the likeliest
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--repeat-penalty", "1"], "give --beam a number"),
+        (["--backward", "forward"], "give --beam a number"),
+        (["--beam", "2", "--temperature", "0.5"], "leave one of the two out"),
+    ],
+)
+def test_options_of_a_beam_need_one(talks: dict[str, Path], options: list[str], told: str):
+    options = [str(talks.get(one, one)) for one in options]
+    with pytest.raises(UserError, match=told):
+        CliRunner().invoke(app, ["evaluate", str(talks["forward"]), *options], catch_exceptions=False)

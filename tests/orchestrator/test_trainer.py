@@ -279,3 +279,10 @@ def test_without_teacher_forcing_there_is_one_update():
     told = [name for p in progress for name in p.metrics]
     assert "loss/generator" in told
     assert not {"loss/teacher_forcing", "loss/critic"} & set(told)
+
+
+def test_pretraining_of_the_discriminator_may_see_a_part():
+    _, _, asked = trained("pretrain.discriminator_sequences=8", "pretrain.discriminator_rounds=2", "steps=0")
+    negatives = [(count, path) for spec, count, path in asked if not spec.scores]
+    assert [count for count, _ in negatives] == [8, 8]
+    assert negatives[0][1] != negatives[1][1]
