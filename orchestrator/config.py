@@ -57,6 +57,18 @@ class PretrainConfig(Frozen):
     discriminator_sequences: int | None = Field(None, ge=1)
     """Real sequences that a round sees, others every time. Empty: all of them, as in the papers."""
 
+    beam_negatives: float = Field(0.0, ge=0, le=1)
+    """Share of a round's negatives that a beam finds, the rest being drawn; the dialogue paper: a half."""
+
+    beam: int = Field(10, ge=1, le=100)
+    """Hypotheses of that search."""
+
+    sibling_penalty: float = Field(0.0, ge=0)
+    """Of that search: nats for each better child of the same hypothesis, so that a beam is diverse."""
+
+    backward: Path | None = None
+    """A run with data.reverse=true on the same data, whose generator reranks what is searched for."""
+
     shuffle: bool = True
     """New minibatches in every epoch of maximum likelihood. The SeqGAN authors keep one order for ever."""
 
@@ -232,6 +244,10 @@ class RunConfig(Frozen):
             raise ValueError(
                 "evaluation.adversarial asks whether replies are told from human ones, and these data "
                 "have no sources: set data.format=dialogues or data.format=pairs, or leave it out"
+            )
+        if self.pretrain.backward is not None and not self.pretrain.beam_negatives:
+            raise ValueError(
+                "pretrain.backward reranks the replies of a beam: set pretrain.beam_negatives=0.5"
             )
         if self.data.validation + self.data.test > 0.8:
             raise ValueError("data.validation + data.test leave less than a fifth of the lines for training")

@@ -87,6 +87,26 @@ class Decoding:
         return join_sequences(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A share of sequences that are searched for in the place of drawn ones."""
+
+    share: float
+    decoding: Decoding
+
+    def some(self, G: Generator, drawn: Sequences) -> Sequences:
+        """The sequences, so many of them, at equal distances, replaced by what is found for their source."""
+        counted = (torch.arange(len(drawn) + 1) * self.share).floor()
+        rows = counted.diff().nonzero()[:, 0]
+        if not len(rows):
+            return drawn
+        source = None if drawn.source is None else drawn.source.select(rows)
+        found = self.decoding.searched(G, source, len(rows))
+        tokens, lengths = drawn.tokens.clone(), drawn.lengths.clone()
+        tokens[rows], lengths[rows] = found.tokens, found.lengths
+        return Sequences(tokens, lengths, drawn.source)
+
+
 DRAWN = Decoding()
 """By the generator's own probabilities."""
 

@@ -19,7 +19,7 @@ from orchestrator import checkpoints
 from orchestrator.config import ControlName, RunConfig
 from orchestrator.controls import TRAINED_CONTROLS, AlteredPool, Control
 from orchestrator.data import Dataset
-from orchestrator.decoding import Decoding
+from orchestrator.decoding import Decoding, Searched
 from orchestrator.measure import Measure, Measured
 from orchestrator.open_pool import Placement, open_pool
 from orchestrator.progress import Progress
@@ -86,6 +86,11 @@ class Learner:
         self._control = Control("")
         self._precision: Precision = "fp32"
         self._learning: Precision = "fp32"
+        self._searched: Searched | None = None
+        if config.pretrain.beam_negatives:
+            from orchestrator.trained import searched_negatives  # it can read runs, which few learners need
+
+            self._searched = searched_negatives(config, data)
         self._trainer = Trainer(config, state, self._pool, data.train)
 
     def _fresh(self) -> TrainState:
@@ -128,6 +133,7 @@ class Learner:
             trains_discriminator=change.trains_discriminator,
             precision=self._precision,
             learning=self._learning,
+            searched=self._searched,
         )
 
     def restore(self, directory: Path, before: int | None = None) -> Restored:

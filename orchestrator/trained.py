@@ -12,9 +12,9 @@ from typing import Any
 from orchestrator import checkpoints
 from orchestrator.chosen_checkpoint import find_step
 from orchestrator.codec import Codec
-from orchestrator.config import TrackingConfig
+from orchestrator.config import RunConfig, TrackingConfig
 from orchestrator.data import Dataset, load_data, shape
-from orchestrator.decoding import DRAWN, Decoding
+from orchestrator.decoding import DRAWN, Decoding, Searched
 from orchestrator.errors import UserError
 from orchestrator.journal import Journal, start_step
 from orchestrator.logged_model import download_sampler
@@ -94,6 +94,30 @@ def decode_by(
     return Decoding(temperature, beam, sibling_penalty, repeat_penalty, backward=model)
 
 
+def searched_negatives(config: RunConfig, data: Dataset) -> Searched | None:
+    """What finds the negatives of D's pretraining that are not drawn, if there are any.
+
+    Raises:
+        UserError: the backward run cannot be used.
+    """
+    settings = config.pretrain
+    if not settings.beam_negatives:
+        return None
+    decoding = decode_by(
+        beam=settings.beam, sibling_penalty=settings.sibling_penalty, backward=settings.backward
+    )
+    _same_vocabulary(decoding, data, "pretrain.backward")
+    return Searched(settings.beam_negatives, decoding)
+
+
+def _same_vocabulary(decoding: Decoding, data: Dataset, option: str) -> None:
+    if decoding.backward is not None and decoding.backward.generator.alphabet != data.alphabet:
+        raise UserError(
+            f"{option}: that run has another vocabulary; train it on the same data with the same settings "
+            "and data.reverse=true"
+        )
+
+
 def evaluate_run(
     run: Path,
     checkpoint: str = "best",
@@ -126,11 +150,7 @@ def evaluate_run(
     directory.same_data(data.identity())
     if reference is not None:
         data = _against(data, reference)
-    if decoding.backward is not None and decoding.backward.generator.alphabet != data.alphabet:
-        raise UserError(
-            "--backward: that run has another vocabulary; train it on the same data with the same settings "
-            "and data.reverse=true"
-        )
+    _same_vocabulary(decoding, data, "--backward")
     if data.codec is not None:
         decoding = replace(decoding, exempt=data.codec.most_frequent(STOP_WORDS))
     state = TrainState.fresh(config, data.alphabet, data.length)

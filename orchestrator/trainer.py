@@ -19,7 +19,8 @@ import torch
 from algorithms.base import Stage
 from algorithms.types import Loss, Precision, RolloutSpec, Sequences
 from orchestrator.config import RunConfig
-from orchestrator.errors import GuardError
+from orchestrator.decoding import Searched
+from orchestrator.descent import descend
 from orchestrator.hashing import of_networks
 from orchestrator.progress import Progress
 from orchestrator.rates import falling
@@ -46,6 +47,7 @@ class Trainer:
         trains_discriminator: bool = True,
         precision: Precision = "fp32",
         learning: Precision = "fp32",
+        searched: Searched | None = None,
     ) -> None:
         """
         Args:
@@ -55,7 +57,9 @@ class Trainer:
             trains_discriminator: whether the adversarial stage has discriminator phases.
             precision: of the scores that the generator learns from.
             learning: of the matrix products with which the discriminator learns.
+            searched: negatives of the discriminator's pretraining that are not drawn.
         """
+        self.searched = searched
         self.config, self.state, self.pool, self.train, self.branch = config, state, pool, train, branch
         self.device, self.precision, self.learning = state.device, precision, learning
         self.trains_discriminator = (
@@ -203,9 +207,11 @@ class Trainer:
         with metrics.timed("time/negatives"):
             wanted = Request(len(positives), positives.source, positives if spec.clamp else None)
             fakes = self.pool.collect(spec, wanted, (*path, "negatives")).sequences
-            metrics.saw("negatives", *drawn(fakes))
             if spec.drawn:  # the latent z of tokens is the generator's own affair
                 fakes = replace(fakes, source=positives.source)
+            if self.searched is not None and self.state.stage_name == "pretrain_discriminator":
+                fakes = self.searched.some(state.generator, fakes)
+            metrics.saw("negatives", *drawn(fakes))
         state.discriminator.train()
         state.generator.eval()
         with metrics.timed("time/d_update"):
@@ -237,23 +243,10 @@ class Trainer:
         Args:
             what: the name under which the loss is told; None: that of the network.
         """
-        optimizer = self.state.optimizers[name]
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        gradients = torch.autograd.grad(loss.value, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
         norms, network = _TOLD.get(name, ("g/grad_norm", "generator"))
         limit = self.config.algorithm.max_grad_norm if network == "generator" else None
-        try:
-            norm = torch.nn.utils.clip_grad_norm_(parameters, limit or torch.inf, error_if_nonfinite=True)
-        except RuntimeError:
-            raise GuardError(
-                f"the {network}'s gradient is not finite (loss {loss.value.item():.4g}) at step "
-                f"{self.state.step + 1}, {self.state.stage_name}: training has diverged. The last "
-                "checkpoint is good; start again from it with a lower learning rate (init.run)"
-            ) from None
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        place = f"step {self.state.step + 1}, {self.state.stage_name}"
+        norm = descend(self.state.optimizers[name], loss.value, limit, network, place)
         told = {f"loss/{what or network}": loss.value.detach(), **loss.metrics}
         metrics.add(told if what == "teacher_forcing" else {**told, norms: norm})
 

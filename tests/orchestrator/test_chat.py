@@ -30,7 +30,7 @@ def said(monkeypatch: pytest.MonkeyPatch, sampler: Sampler, lines: str, *options
 def test_each_line_is_answered_in_the_light_of_the_turns_before(monkeypatch: pytest.MonkeyPatch):
     sampler, told = answering(), []
 
-    def note(sampler: Sampler, turns: list[str], **settings: object) -> str:
+    def note(sampler: Sampler, turns: list[str], *_: object) -> str:
         told.append(turns)
         return f"reply {len(told)}"
 

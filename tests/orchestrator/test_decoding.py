@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from algorithms.models.hierarchical import Hierarchical
 from algorithms.types import Source
-from orchestrator.decoding import DRAWN, Decoding
+from orchestrator.decoding import DRAWN, Decoding, Searched
 from toys.cases import VARIABLE, attention, dialogues
 from workers.beam import beam_search
 from workers.pool import InProcessPool
@@ -71,3 +71,17 @@ def test_pieces_do_not_show(networks, monkeypatch):
     assert torch.equal(whole.sequences.tokens, parts.sequences.tokens)
     assert_close(whole.log_prob, parts.log_prob)
     assert isinstance(parts.sequences.source, Source)
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.5, [1, 3, 5]), (1.0, [0, 1, 2, 3, 4, 5]), (0.1, [])])
+def test_a_share_of_what_was_drawn_is_searched_for(networks, share: float, rows: list[int]):
+    G, _, pool = networks
+    source = dialogues(B)
+    drawn = DRAWN.sequences(pool, G, source, B, ("here",))
+    before = drawn.tokens.clone()
+    got = Searched(share, Decoding(beam=3)).some(G, drawn)
+    best, _ = beam_search(G, B, source, width=3)
+    for row in range(B):
+        assert torch.equal(got.tokens[row], best.tokens[3 * row] if row in rows else before[row])
+    assert torch.equal(got.lengths, VARIABLE.lengths(got.tokens))
+    assert torch.equal(drawn.tokens, before)

@@ -109,7 +109,7 @@ def talks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         f"data.path={corpus}", f"run.directory={folder}", UNTRACKED, "controls=none", "learner.threads=1",
         "pretrain.generator_epochs=2", "pretrain.discriminator_rounds=1", "steps=1", "data.min_length=1",
         "generator.hidden=16", "generator.embedding=8", "discriminator.hidden=8", "evaluation.samples=20",
-        "evaluation.evaluator.examples=40", "evaluation.evaluator.held_out=8",
+        "evaluation.evaluator.examples=40", "evaluation.evaluator.held_out=60",
         "evaluation.evaluator.epochs=1",
         "data.validation=0.2", "data.test=0.3",
     ]  # fmt: skip
@@ -159,3 +159,23 @@ def test_options_of_a_beam_need_one(talks: dict[str, Path], options: list[str], 
     options = [str(talks.get(one, one)) for one in options]
     with pytest.raises(UserError, match=told):
         CliRunner().invoke(app, ["evaluate", str(talks["forward"]), *options], catch_exceptions=False)
+
+
+def test_half_of_the_negatives_of_pretraining_may_be_reranked_beams(talks: dict[str, Path]):
+    config = json.loads((talks["forward"] / "config.json").read_text())
+    corpus, folder = config["data"]["path"], config["run"]["directory"]
+    settings = [
+        f"data.path={corpus}", f"run.directory={folder}", UNTRACKED, "controls=none", "learner.threads=1",
+        "pretrain.generator_epochs=1", "pretrain.discriminator_rounds=1", "steps=0", "data.min_length=1",
+        "generator.hidden=16", "generator.embedding=8", "discriminator.hidden=8", "evaluation.samples=20",
+        "evaluation.adversarial=false", "data.validation=0.2", "data.test=0.3",
+        "pretrain.beam_negatives=0.5", "pretrain.beam=20", "pretrain.sibling_penalty=0.5",
+    ]  # fmt: skip
+    hashes = set()
+    for more in ([], [f"pretrain.backward={talks['backward']}"], ["pretrain.beam_negatives=0"]):
+        run = Run.create(load("dialogue_quick", [*settings, *more]))
+        finish(run)
+        hashes.add(run.summary["parameters_sha256"])
+    assert len(hashes) == 3  # each has taught D something else
+    with pytest.raises(UserError, match="answers nothing"):
+        Run.create(load("dialogue_quick", [*settings, f"pretrain.backward={folder}"]))

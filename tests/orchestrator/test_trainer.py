@@ -286,3 +286,24 @@ def test_pretraining_of_the_discriminator_may_see_a_part():
     negatives = [(count, path) for spec, count, path in asked if not spec.scores]
     assert [count for count, _ in negatives] == [8, 8]
     assert negatives[0][1] != negatives[1][1]
+
+
+class Found:
+    """Puts one and the same sequence in the place of every other one."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def some(self, G, drawn):
+        self.calls += 1
+        tokens = drawn.tokens.clone()
+        tokens[::2] = 1
+        return replace(drawn, tokens=tokens, lengths=ALPHABET.lengths(tokens))
+
+
+def test_negatives_that_are_searched_for_are_for_pretraining_alone():
+    found = Found()
+    with_them, _, _ = trained("pretrain.discriminator_rounds=3", searched=found)
+    assert found.calls == 3
+    without, _, _ = trained("pretrain.discriminator_rounds=3")
+    assert with_them.state.parameters_sha256() != without.state.parameters_sha256()
