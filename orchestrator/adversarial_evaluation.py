@@ -63,6 +63,7 @@ class AdversarialEvaluation:
                     for part, chosen, place in zip((data.train, data.test), rows, places, strict=True)
                 ]
         self._human_errors: list[float] | None = None
+        self._latest: tuple[Tensor, dict[str, float]] | None = None
 
     def __call__(self, machine: Side) -> dict[str, float]:
         """The three numbers.
@@ -70,6 +71,9 @@ class AdversarialEvaluation:
         Args:
             machine: replies to the histories of ``human``, in its order.
         """
+        replies = torch.cat([machine.train.tokens, machine.test.tokens])
+        if self._latest is not None and torch.equal(self._latest[0], replies):
+            return self._latest[1]  # D alone has learned since
         human, random = self.human, Side(_elsewhere(self.human.train), _elsewhere(self.human.test))
         told = self.accuracy("human-machine", human, machine)
         random_told = self.accuracy("machine-random", machine, random)
@@ -83,11 +87,13 @@ class AdversarialEvaluation:
             self._human_errors = errors
         alike = abs(0.5 - self.accuracy("machine-machine", *_halves(machine)))
         errors = [*self._human_errors, alike]
-        return {
+        found = {
             "eval/adversarial_success": 1 - told,
             "eval/machine_vs_random": random_told,
             "eval/evaluator_reliability_error": sum(errors) / len(errors),
         }
+        self._latest = replies, found
+        return found
 
     def signatures(self) -> dict[str, str]:
         """How they are computed, by metric name."""
