@@ -61,3 +61,31 @@ def gradient_noise(group: Group) -> Iterator[str]:
     yield ""
     yield f"{found['repeats']:,} minibatches each; KL(data, G) there: {found['kl']:.3f} nats a sequence."
     yield ""
+
+
+SAID = {
+    "eval/adversarial_success": "AdverSuc",
+    "eval/machine_vs_random": "machine against random",
+    "eval/evaluator_reliability_error": "ERE",
+    "eval/distinct_1": "distinct-1",
+    "eval/distinct_2": "distinct-2",
+    "eval/bleu_corpus": "BLEU",
+    "eval/length_mean": "length",
+    "eval/lm_score": "LM score",
+    "eval/nll_test": "NLL_test",
+}
+
+
+def decodings(group: Group) -> Iterator[str]:
+    """The table of ``docs/decodings.py``, where the group has one."""
+    file = group.path / "decodings.json"
+    if not file.is_file():
+        return
+    found: Json = json.loads(file.read_text())
+    yield "| | decoding | " + " | ".join(SAID.values()) + " |"
+    yield "|---" * (2 + len(SAID)) + "|"
+    for row in found["rows"]:
+        yield f"| {row['run']} | {row['decoding']} | {' | '.join(f'{row[name]:.3f}' for name in SAID)} |"
+    yield ""
+    yield f"Evaluators: `{found['evaluator']}`. An interpolated trigram model of the training replies has a "
+    yield f"perplexity of {found['trigram_perplexity']:.1f} on the held-out ones."

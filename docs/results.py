@@ -23,7 +23,7 @@ from typing import Any
 from orchestrator.dotted import flatten
 from orchestrator.figures import save_figure
 from orchestrator.recipe import load, resolved
-from result_comparisons import comparisons, gradient_noise
+from result_comparisons import comparisons, decodings, gradient_noise
 from result_groups import RESULTS, Group, Json, filled, interval, mean_between, place, spread, told
 from result_pictures import pictures
 
@@ -115,7 +115,7 @@ def page(*, draw: bool = True) -> str:
         notes = group.path / "notes.md"
         parts += ["", f"## {group.name}", ""]
         parts += [filled(notes.read_text().strip()), ""] if notes.is_file() else []
-        parts += [*_beside_log(group), *_of_files(group), *gradient_noise(group)]
+        parts += [*_beside_log(group), *_of_files(group), *gradient_noise(group), *decodings(group)]
         parts += _table(group) if group.runs else []
         for name, (words, drawn) in pictures(group).items():
             if draw:

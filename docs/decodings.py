@@ -1,0 +1,124 @@
+"""Runs on one dataset, decoded in several ways: what evaluators say of them, like Table 3 of Li et al. 2017.
+
+    python docs/decodings.py GROUP LABEL=RUN[:CHECKPOINT] ... [--backward RUN]
+
+writes docs/results/GROUP/decodings.json. All rows share the data, the evaluators' histories and seed, so the
+cases without a machine are trained once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from algorithms.models.base import Generator
+from algorithms.types import Sequences
+from orchestrator import checkpoints
+from orchestrator.adversarial_evaluation import AdversarialEvaluation, Side
+from orchestrator.chosen_checkpoint import find_step
+from orchestrator.data import load_data
+from orchestrator.decoding import Decoding
+from orchestrator.evaluation import log_likelihood
+from orchestrator.metrics import copies
+from orchestrator.metrics.kneser_ney import KneserNey
+from orchestrator.metrics.translation import translation_metrics
+from orchestrator.open_pool import open_pool
+from orchestrator.run_directory import RunDirectory
+from orchestrator.state import TrainState
+from orchestrator.trained import STOP_WORDS, decode_by
+from workers.pool import Pool
+from workers.process import settle
+
+RESULTS = Path(__file__).parent / "results"
+WAYS = {
+    "sampling": Decoding(),
+    "greedy": Decoding(beam=1),
+    "beam of 10": Decoding(beam=10),
+    "beam of 10, diverse": Decoding(beam=10, sibling_penalty=1.0, repeat_penalty=2.0),
+}
+
+
+OF_OTHERS = ("sampling", "greedy")
+"""All ways are for the first run, these for the others."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("group")
+    parser.add_argument("runs", nargs="+", metavar="LABEL=RUN[:CHECKPOINT]")
+    parser.add_argument("--backward", type=Path)
+    asked = parser.parse_args()
+    first = RunDirectory.open(Path(_parts(asked.runs[0])[1]))[1]
+    settle(first.learner.threads)
+    data = load_data(first.data)
+    evaluation = AdversarialEvaluation(first.evaluation.evaluator, data, 0)
+    human, train = evaluation.human, KneserNey(data.train, data.alphabet.size)
+    exempt = data.codec.most_frequent(STOP_WORDS) if data.codec is not None else ()
+    ways = {name: replace(way, exempt=exempt) for name, way in WAYS.items()}
+    if asked.backward is not None:
+        ways["beam of 10, reranked"] = decode_by(beam=10, backward=asked.backward)
+    table = {
+        "evaluator": evaluation.signatures()["eval/evaluator_reliability_error"],
+        "trigram_perplexity": math.exp(KneserNey(data.train, data.alphabet.size, 3).nll(data.test)),
+        "rows": [],
+    }
+    for label, run, chosen in map(_parts, asked.runs):
+        directory, config = RunDirectory.open(Path(run))
+        state = TrainState.fresh(config, data.alphabet, data.length)
+        found = checkpoints.load(directory.checkpoints, find_step(directory, config, chosen, "CHECKPOINT"))
+        state.restore(found.tensors, found.meta["counters"])
+        generator = state.generator
+        with closing(open_pool(config, state)) as pool:
+            pool.publish(generator, state.discriminator, state.policy)
+            nll = log_likelihood(generator, data.test).per_token()
+            for name in ways if (label, run, chosen) == _parts(asked.runs[0]) else OF_OTHERS:
+                started = time.perf_counter()
+                machine = Side(
+                    _replies(pool, generator, ways[name], human.train, "train"),
+                    _replies(pool, generator, ways[name], human.test, "test"),
+                )
+                told = evaluation(machine)
+                test = machine.test
+                distinct = copies.distinct(test, data.alphabet.end, 2)
+                scores, _ = translation_metrics(data.text(test.tokens), data.text(human.test.tokens))
+                table["rows"].append(
+                    {
+                        "run": label,
+                        "decoding": name,
+                        "eval/nll_test": nll,
+                        **told,
+                        "eval/distinct_1": distinct[0],
+                        "eval/distinct_2": distinct[1],
+                        "eval/length_mean": test.lengths.double().mean().item(),
+                        "eval/lm_score": train.nll(test),
+                        **scores,
+                        "shown": data.text(test.tokens[:3]),
+                    }
+                )
+                print(
+                    label, name, json.dumps(told), f"{time.perf_counter() - started:.0f} s", file=sys.stderr
+                )
+    path = RESULTS / asked.group / "decodings.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(table, indent=1) + "\n")
+
+
+def _replies(pool: Pool, generator: Generator, way: Decoding, side: Sequences, part: str) -> Sequences:
+    made = way.sequences(pool, generator, side.source, len(side), (0, "decodings", part))
+    return replace(made, source=side.source)
+
+
+def _parts(asked: str) -> tuple[str, str, str]:
+    label, _, where = asked.partition("=")
+    run, _, chosen = where.partition(":")
+    return label, run, chosen or "last"
+
+
+if __name__ == "__main__":
+    main()
