@@ -136,9 +136,26 @@ def kill_at_work(title: str) -> tuple[threading.Thread, list[int]]:
 LONG = ["algorithm.completions=300", "batch_size=64", "steps=2"]
 
 
-def test_a_worker_killed_in_the_middle_of_a_step_changes_nothing(cluster: object, tmp_path: Path):
-    undisturbed = finish(Run.create(tiny(tmp_path / "calm", *LONG)))["parameters_sha256"]
-    run = Run.create(tiny(tmp_path / "killed", *LONG, "rollout.workers=2", "rollout.placement=workers"))
+# the same of replies to histories, with a critic and teacher forcing
+REPLIES = """
+    data.oracle_vocabulary=40 data.oracle_length=8 data.oracle_hidden=8 data.sequences=96 data.held_out=64
+    generator.embedding=8 generator.hidden=8 discriminator.embedding=6 discriminator.hidden=8
+    algorithm.critic.embedding=4 algorithm.critic.hidden=4 pretrain.generator_epochs=2
+    pretrain.discriminator_rounds=1 steps=2 algorithm.completions=300 algorithm.d_steps=1 batch_size=64
+    evaluation.samples=64 evaluation.adversarial=false evaluation.every=1 evaluation.diversity_samples=32
+    rollout.unit=4 rollout.sample_unit=32 checkpoint.every_seconds=0 controls=none tracking.enabled=false
+    learner.threads=1
+""".split()
+
+
+@pytest.mark.parametrize(("recipe", "settings"), [("seqgan", [*UNITS, *LONG]), ("dialogue_quick", REPLIES)])
+def test_a_worker_killed_in_the_middle_of_a_step_changes_nothing(
+    cluster: object, tmp_path: Path, recipe: str, settings: list[str]
+):
+    calm = Run.create(load(recipe, [*settings, f"run.directory={tmp_path / 'calm'}"]))
+    undisturbed = finish(calm)["parameters_sha256"]
+    workers = ["rollout.workers=2", "rollout.placement=workers", f"run.directory={tmp_path / 'killed'}"]
+    run = Run.create(load(recipe, [*settings, *workers]))
     thread, gone, deaths = None, [], []
     for progress in run:
         if progress.step == 4:
