@@ -29,7 +29,16 @@ from orchestrator.data import Dataset
 from orchestrator.evaluator_config import EvaluatorConfig
 from workers import philox
 
+NAMES = ("eval/adversarial_success", "eval/machine_vs_random", "eval/evaluator_reliability_error")
+
 _JUDGED_AT_ONCE = 256
+_LEAST = (16, 4)
+"""Replies to learn from and to be tried on; with fewer there is nothing to choose an epoch by."""
+
+
+def enough(data: Dataset) -> bool:
+    """Whether the data have so many replies that the numbers are defined."""
+    return len(data.train) >= _LEAST[0] and len(data.test) >= _LEAST[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +96,7 @@ class AdversarialEvaluation:
             self._human_errors = errors
         alike = abs(0.5 - self.accuracy("machine-machine", *_halves(machine)))
         errors = [*self._human_errors, alike]
-        found = {
-            "eval/adversarial_success": 1 - told,
-            "eval/machine_vs_random": random_told,
-            "eval/evaluator_reliability_error": sum(errors) / len(errors),
-        }
+        found = dict(zip(NAMES, (1 - told, random_told, sum(errors) / len(errors)), strict=True))
         self._latest = replies, found
         return found
 
@@ -100,11 +105,8 @@ class AdversarialEvaluation:
         train, test = len(self.human.train), len(self.human.test)
         text = f"{self._config.network.name}|train:{train}|test:{test}|epochs:{self._config.epochs}"
         cases = 3 + (self._following is not None)
-        return {
-            "eval/adversarial_success": f"evaluator:{text}",
-            "eval/machine_vs_random": f"evaluator:{text}",
-            "eval/evaluator_reliability_error": f"evaluator:{text}|cases:{cases}",
-        }
+        signature = f"evaluator:{text}"
+        return dict(zip(NAMES, (signature, signature, f"{signature}|cases:{cases}"), strict=True))
 
     def accuracy(self, case: str, positive: Side, negative: Side) -> float:
         """Of a fresh evaluator on held-out pairs, both sides alike."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from algorithms.models.base import Generator
 from algorithms.types import Sequences
-from orchestrator.adversarial_evaluation import AdversarialEvaluation, Side
+from orchestrator.adversarial_evaluation import NAMES, AdversarialEvaluation, Side, enough
 from orchestrator.codec import END
 from orchestrator.config import RunConfig
 from orchestrator.data import Dataset
@@ -102,9 +102,9 @@ class Measure:
         self._floor: float | None = None
         self._real: dict[str, float] | None = None
         settings = config.evaluation
-        self._adversarial = (
-            AdversarialEvaluation(settings.evaluator, data, config.seed) if settings.adversarial else None
-        )
+        self._adversarial = None
+        if settings.adversarial and enough(data):
+            self._adversarial = AdversarialEvaluation(settings.evaluator, data, config.seed)
         self._suite = Suite(
             data.spelling(),
             data.alphabet.end,
@@ -166,7 +166,10 @@ class Measure:
             metrics["eval/nll_oracle_floor"] = self._floor
         lines = tuple(data.text(result.samples.tokens[: settings.shown]))
         real = (self._real or {}) if thorough else {}
-        return Measured(metrics, result.undefined, lines, signatures, real)
+        undefined = [*result.undefined]
+        if thorough and settings.adversarial and self._adversarial is None:
+            undefined += NAMES
+        return Measured(metrics, tuple(undefined), lines, signatures, real)
 
     def _beside_references(self, samples: Sequences) -> Scored:
         """Of texts with sources: each reply beside the human one to the same history."""

@@ -9,7 +9,7 @@ import torch
 
 from algorithms.models.hierarchical import Hierarchical
 from algorithms.types import Alphabet, Sequences, Source
-from orchestrator.adversarial_evaluation import AdversarialEvaluation, Side
+from orchestrator.adversarial_evaluation import AdversarialEvaluation, Side, enough
 from orchestrator.data import Dataset
 from orchestrator.evaluator_config import EvaluatorConfig
 
@@ -100,3 +100,12 @@ def test_an_evaluator_that_cannot_learn_is_said_to_be_unreliable():
     # errors: about 0 on two cases of things alike, about 0.5 on human against random
     error = of(lambda side: side, evaluation)["eval/evaluator_reliability_error"]
     assert error == pytest.approx(0.5 / 3, abs=0.06)
+
+
+def test_the_fewest_replies_that_it_can_be_done_with():
+    data = dataset()
+    few = replace(data, train=replies(16, 1), test=replies(4, 2))
+    assert enough(few)
+    assert set(of(constant, AdversarialEvaluation(CONFIG.model_copy(update={"epochs": 1}), few, 0)))
+    assert not enough(replace(data, train=replies(15, 1)))
+    assert not enough(replace(data, test=replies(3, 1)))
