@@ -1,8 +1,8 @@
 """Runs on one dataset, decoded in several ways: what evaluators say of them, like Table 3 of Li et al. 2017.
 
-    python docs/decodings.py GROUP LABEL=RUN[:CHECKPOINT] ... [--backward RUN]
+    python docs/decodings.py GROUP LABEL=RUN[:CHECKPOINT] ... [--all-ways] [--backward RUN]
 
-writes docs/results/GROUP/decodings.json. All rows share the data, the evaluators' histories and seed, so the
+writes docs/results/GROUP/decodings.json, beside what it has of other runs. All rows share the data, the evaluators' histories and seed, so the
 cases without a machine are trained once.
 """
 
@@ -16,6 +16,7 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from algorithms.models.base import Generator
 from algorithms.types import Sequences
@@ -32,6 +33,7 @@ from orchestrator.open_pool import open_pool
 from orchestrator.run_directory import RunDirectory
 from orchestrator.state import TrainState
 from orchestrator.trained import STOP_WORDS, decode_by
+from results import command
 from workers.pool import Pool
 from workers.process import settle
 
@@ -44,14 +46,15 @@ WAYS = {
 }
 
 
-OF_OTHERS = ("sampling", "greedy")
-"""All ways are for the first run, these for the others."""
+FEW = ("sampling", "greedy")
+"""Those without --all-ways."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("group")
     parser.add_argument("runs", nargs="+", metavar="LABEL=RUN[:CHECKPOINT]")
+    parser.add_argument("--all-ways", action="store_true", help="beams, too")
     parser.add_argument("--backward", type=Path)
     asked = parser.parse_args()
     first = RunDirectory.open(Path(_parts(asked.runs[0])[1]))[1]
@@ -66,6 +69,7 @@ def main() -> None:
     table = {
         "evaluator": evaluation.signatures()["eval/evaluator_reliability_error"],
         "trigram_perplexity": math.exp(KneserNey(data.train, data.alphabet.size, 3).nll(data.test)),
+        "runs": {label: _made(Path(run), chosen) for label, run, chosen in map(_parts, asked.runs)},
         "rows": [],
     }
     for label, run, chosen in map(_parts, asked.runs):
@@ -77,7 +81,7 @@ def main() -> None:
         with closing(open_pool(config, state)) as pool:
             pool.publish(generator, state.discriminator, state.policy)
             nll = log_likelihood(generator, data.test).per_token()
-            for name in ways if (label, run, chosen) == _parts(asked.runs[0]) else OF_OTHERS:
+            for name in ways if asked.all_ways else FEW:
                 started = time.perf_counter()
                 machine = Side(
                     _replies(pool, generator, ways[name], human.train, "train"),
@@ -105,8 +109,35 @@ def main() -> None:
                     label, name, json.dumps(told), f"{time.perf_counter() - started:.0f} s", file=sys.stderr
                 )
     path = RESULTS / asked.group / "decodings.json"
+    if path.is_file():
+        before = json.loads(path.read_text())
+        if before["evaluator"] != table["evaluator"]:
+            sys.exit(f"{path} was made by other evaluators ({before['evaluator']}): take it away first")
+        kept = {label: made for label, made in before["runs"].items() if label not in table["runs"]}
+        table["rows"] = [row for row in before["rows"] if row["run"] in kept] + table["rows"]
+        table["runs"] = kept | table["runs"]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(table, indent=1) + "\n")
+
+
+def _made(run: Path, chosen: str) -> dict[str, Any]:
+    """Which run it is: what was typed, of which commit, up to which step, and how long that took."""
+    directory, config = RunDirectory.open(run)
+    step = find_step(directory, config, chosen, "CHECKPOINT")
+    summary = json.loads((run / "summary.json").read_text())
+    tree = json.loads((run / "config.json").read_text())
+    for section, key in (("data", "path"), ("init", "run"), ("run", "directory")):
+        if tree[section][key]:
+            tree[section][key] = Path(tree[section][key]).name
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    own = [record for record in records if record["step"] <= step and not record.get("branch")]
+    return {
+        "command": command(tree),
+        "commit": summary["versions"]["commit"],
+        "step": step,
+        "adversarial_steps": sum(record["stage"] == "adversarial" for record in own),
+        "minutes": sum(record["metrics"]["time/step"] for record in own) / 60,
+    }
 
 
 def _replies(pool: Pool, generator: Generator, way: Decoding, side: Sequences, part: str) -> Sequences:

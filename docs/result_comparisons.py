@@ -87,5 +87,11 @@ def decodings(group: Group) -> Iterator[str]:
     for row in found["rows"]:
         yield f"| {row['run']} | {row['decoding']} | {' | '.join(f'{row[name]:.3f}' for name in SAID)} |"
     yield ""
+    yield "| | steps | minutes | command | commit |"
+    yield "|---|---|---|---|---|"
+    for label, run in found["runs"].items():
+        cells = (label, str(run["adversarial_steps"]), f"{run['minutes']:.0f}")
+        yield f"| {' | '.join(cells)} | `{run['command']}` | {run['commit']} |"
+    yield ""
     yield f"Evaluators: `{found['evaluator']}`. An interpolated trigram model of the training replies has a "
     yield f"perplexity of {found['trigram_perplexity']:.1f} on the held-out ones."

@@ -32,8 +32,9 @@ def test_a_row_for_each_run_and_way(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     finish(Run.create(load("dialogue_quick", settings)))
     monkeypatch.setattr(decodings, "RESULTS", tmp_path / "results")
     run = tmp_path / "talk"
-    monkeypatch.setattr(sys, "argv", ["decodings", "group", f"start={run}:3", f"end={run}"])
-    decodings.main()
+    for arguments in ([f"start={run}:3", "--all-ways"], [f"end={run}"]):
+        monkeypatch.setattr(sys, "argv", ["decodings", "group", *arguments])
+        decodings.main()
     found = json.loads((tmp_path / "results/group/decodings.json").read_text())
     rows = [(row["run"], row["decoding"]) for row in found["rows"]]
     assert rows == [("start", way) for way in decodings.WAYS] + [("end", way) for way in decodings.OF_OTHERS]
@@ -43,5 +44,8 @@ def test_a_row_for_each_run_and_way(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert len(row["shown"]) == 3
     group = importlib.import_module("result_groups").Group(tmp_path / "results/group", [])
     lines = list(comparisons.decodings(group))
-    assert len([line for line in lines if line.startswith("| ")]) == 1 + len(rows)
+    assert len([line for line in lines if line.startswith("| ")]) == 1 + len(rows) + 1 + 2
+    assert found["runs"]["start"]["adversarial_steps"] == 0
+    assert found["runs"]["end"]["adversarial_steps"] == 1
+    assert str(tmp_path) not in json.dumps(found)
     assert all(title in lines[0] for title in comparisons.SAID.values())
