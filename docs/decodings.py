@@ -2,8 +2,8 @@
 
     python docs/decodings.py GROUP LABEL=RUN[:CHECKPOINT] ... [--all-ways] [--backward RUN]
 
-writes docs/results/GROUP/decodings.json, beside what it has of other runs. All rows share the data, the evaluators' histories and seed, so the
-cases without a machine are trained once.
+writes docs/results/GROUP/decodings.json, beside what it has of other runs. All rows share the data, the
+evaluators' histories and their seed; the cases without a machine are trained once.
 """
 
 from __future__ import annotations

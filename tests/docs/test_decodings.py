@@ -37,7 +37,7 @@ def test_a_row_for_each_run_and_way(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         decodings.main()
     found = json.loads((tmp_path / "results/group/decodings.json").read_text())
     rows = [(row["run"], row["decoding"]) for row in found["rows"]]
-    assert rows == [("start", way) for way in decodings.WAYS] + [("end", way) for way in decodings.OF_OTHERS]
+    assert rows == [("start", way) for way in decodings.WAYS] + [("end", way) for way in decodings.FEW]
     assert found["trigram_perplexity"] > 1
     for row in found["rows"]:
         assert 0 <= row["eval/adversarial_success"] <= 1
