@@ -26,6 +26,7 @@ from orchestrator.chosen_checkpoint import find_step
 from orchestrator.data import load_data
 from orchestrator.decoding import Decoding
 from orchestrator.evaluation import log_likelihood
+from orchestrator.evaluator_config import EvaluatorConfig
 from orchestrator.metrics import copies
 from orchestrator.metrics.kneser_ney import KneserNey
 from orchestrator.metrics.translation import translation_metrics
@@ -50,17 +51,23 @@ FEW = ("sampling", "greedy")
 """Those without --all-ways."""
 
 
+SIZES = ("examples", "held_out", "epochs")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("group")
     parser.add_argument("runs", nargs="+", metavar="LABEL=RUN[:CHECKPOINT]")
+    for name in SIZES:
+        parser.add_argument(f"--{name}", type=int, help="of the evaluators; their default")
     parser.add_argument("--all-ways", action="store_true", help="beams, too")
     parser.add_argument("--backward", type=Path)
     asked = parser.parse_args()
     first = RunDirectory.open(Path(_parts(asked.runs[0])[1]))[1]
     settle(first.learner.threads)
     data = load_data(first.data)
-    evaluation = AdversarialEvaluation(first.evaluation.evaluator, data, 0)
+    evaluators = EvaluatorConfig(**{name: getattr(asked, name) for name in SIZES if getattr(asked, name)})
+    evaluation = AdversarialEvaluation(evaluators, data, 0)
     human, train = evaluation.human, KneserNey(data.train, data.alphabet.size)
     exempt = data.codec.most_frequent(STOP_WORDS) if data.codec is not None else ()
     ways = {name: replace(way, exempt=exempt) for name, way in WAYS.items()}
@@ -77,7 +84,7 @@ def main() -> None:
         state = TrainState.fresh(config, data.alphabet, data.length)
         found = checkpoints.load(directory.checkpoints, find_step(directory, config, chosen, "CHECKPOINT"))
         state.restore(found.tensors, found.meta["counters"])
-        generator = state.generator
+        generator = state.generator.eval()
         with closing(open_pool(config, state)) as pool:
             pool.publish(generator, state.discriminator, state.policy)
             nll = log_likelihood(generator, data.test).per_token()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 
 from result_groups import RESULTS, Group, Json, filled, spread
@@ -72,7 +73,6 @@ SAID = {
     "eval/bleu_corpus": "BLEU",
     "eval/length_mean": "length",
     "eval/lm_score": "LM score",
-    "eval/nll_test": "NLL_test",
 }
 
 
@@ -82,10 +82,11 @@ def decodings(group: Group) -> Iterator[str]:
     if not file.is_file():
         return
     found: Json = json.loads(file.read_text())
-    yield "| | decoding | " + " | ".join(SAID.values()) + " |"
-    yield "|---" * (2 + len(SAID)) + "|"
+    yield "| | decoding | " + " | ".join(SAID.values()) + " | perplexity |"
+    yield "|---" * (3 + len(SAID)) + "|"
     for row in found["rows"]:
-        yield f"| {row['run']} | {row['decoding']} | {' | '.join(f'{row[name]:.3f}' for name in SAID)} |"
+        cells = [row["run"], row["decoding"], *(f"{row[name]:.3f}" for name in SAID)]
+        yield f"| {' | '.join(cells)} | {math.exp(row['eval/nll_test']):.1f} |"
     yield ""
     yield "| | steps | minutes | command | commit |"
     yield "|---|---|---|---|---|"

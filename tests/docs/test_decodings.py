@@ -25,15 +25,14 @@ def test_a_row_for_each_run_and_way(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         f"data.path={corpus}", f"run.directory={tmp_path}", "tracking.enabled=false", "controls=none",
         "learner.threads=1", "pretrain.generator_epochs=2", "pretrain.discriminator_rounds=1", "steps=1",
         "data.min_length=1", "generator.hidden=16", "generator.embedding=8", "discriminator.hidden=8",
-        "evaluation.samples=20", "evaluation.adversarial=false", "evaluation.evaluator.examples=40",
-        "evaluation.evaluator.held_out=40", "evaluation.evaluator.epochs=1", "data.validation=0.2",
-        "data.test=0.3", "run.name=talk",
+        "evaluation.samples=20", "evaluation.adversarial=false", "data.validation=0.2", "data.test=0.3",
+        "run.name=talk",
     ]  # fmt: skip
     finish(Run.create(load("dialogue_quick", settings)))
     monkeypatch.setattr(decodings, "RESULTS", tmp_path / "results")
-    run = tmp_path / "talk"
+    run, small = tmp_path / "talk", ["--examples", "40", "--held_out", "40", "--epochs", "1"]
     for arguments in ([f"start={run}:3", "--all-ways"], [f"end={run}"]):
-        monkeypatch.setattr(sys, "argv", ["decodings", "group", *arguments])
+        monkeypatch.setattr(sys, "argv", ["decodings", "group", *arguments, *small])
         decodings.main()
     found = json.loads((tmp_path / "results/group/decodings.json").read_text())
     rows = [(row["run"], row["decoding"]) for row in found["rows"]]
