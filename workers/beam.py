@@ -48,35 +48,41 @@ def beam_search(
     likely[:, 0] = 0.0  # W equal hypotheses would stay equal
     ranked = likely.clone()  # with penalties
     ended = torch.zeros(rows, W, dtype=torch.bool, device=device)
-    used = torch.zeros(rows, W, V, dtype=torch.bool, device=device)
     fed = torch.full((rows * W,), alphabet.start, dtype=torch.int64, device=device)
     free = torch.zeros(V, dtype=torch.bool, device=device) if exempt is None else exempt.clone()
     if alphabet.end is not None:
         free[alphabet.end] = True
-    padding = torch.full((V,), -torch.inf, device=device)
-    padding[alphabet.pad] = 0.0  # what has ended goes on with padding, at no cost
+    few = min(W, V)  # no hypothesis has more children among the best W
+    siblings = sibling_penalty * torch.arange(few, device=device)
     for t in range(T):
         logits, state = G.step(state, fed)
         log_p = logits.log_softmax(-1).view(rows, W, V)
-        cost = log_p - repeat_penalty * (used & ~free)
-        log_p, cost = (padding.where(ended[..., None], part) for part in (log_p, cost))
-        after = ranked[..., None] + cost  # [B, W, V]
-        order = after
-        if sibling_penalty:  # it decides who stays, and is forgotten
-            order = after - sibling_penalty * cost.argsort(dim=2, descending=True, stable=True).argsort(dim=2)
+        cost = log_p
+        if repeat_penalty and t:
+            there = tokens[:, :, :t]
+            paid = log_p.gather(2, there) - repeat_penalty * ~free[there]
+            cost = log_p.scatter(2, there, paid)
+        cost, child = cost.topk(few, dim=2)  # [B, W, few], best first
+        log_p = log_p.gather(2, child)
+        # what has ended goes on with padding alone, at no cost
+        alone = torch.arange(few, device=device) == 0
+        over = ended[..., None]
+        cost, log_p = (part.where(~over, torch.where(alone, 0.0, -torch.inf)) for part in (cost, log_p))
+        child = child.where(~over, alphabet.pad)
+        after = ranked[..., None] + cost
+        order = after - siblings  # it decides who stays, and is forgotten
         best = order.flatten(1).topk(W, dim=1).indices  # [B, W]
-        ranked = after.flatten(1).gather(1, best)
-        parent, token = best // V, best % V
-        places = torch.arange(rows, device=device)[:, None] * W + parent
+        parent = best // few
+        ranked, token = after.flatten(1).gather(1, best), child.flatten(1).gather(1, best)
         likely = likely.gather(1, parent) + log_p.flatten(1).gather(1, best)
         tokens = tokens.gather(1, parent[..., None].expand_as(tokens))
         tokens[:, :, t] = token
-        used = used.gather(1, parent[..., None].expand_as(used)).scatter(2, token[..., None], True)
         ended = ended.gather(1, parent)
         if alphabet.end is not None:
             ended = ended | (token == alphabet.end)
         if ended.all():
             break
+        places = torch.arange(rows, device=device)[:, None] * W + parent
         state, fed = state.select(places.flatten()), token.flatten()
     lengths = alphabet.lengths(tokens.flatten(0, 1)).view(rows, W)
     order = (ranked / lengths.float() ** length_power).argsort(dim=1, descending=True, stable=True)
