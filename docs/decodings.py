@@ -24,7 +24,7 @@ from orchestrator import checkpoints
 from orchestrator.adversarial_evaluation import AdversarialEvaluation, Side
 from orchestrator.chosen_checkpoint import find_step
 from orchestrator.data import load_data
-from orchestrator.decoding import Decoding
+from orchestrator.decoding import STOP_WORDS, Decoding
 from orchestrator.evaluation import log_likelihood
 from orchestrator.evaluator_config import EvaluatorConfig
 from orchestrator.metrics import copies
@@ -33,7 +33,7 @@ from orchestrator.metrics.translation import translation_metrics
 from orchestrator.open_pool import open_pool
 from orchestrator.run_directory import RunDirectory
 from orchestrator.state import TrainState
-from orchestrator.trained import STOP_WORDS, decode_by
+from orchestrator.trained import decode_by
 from results import command
 from workers.pool import Pool
 from workers.process import settle

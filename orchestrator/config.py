@@ -238,8 +238,11 @@ class RunConfig(Frozen):
                 "data.path (or data.builtin = python_topics) and data.oracle exclude each other: "
                 "give text or an oracle, not both"
             )
-        if self.data.reverse and self.data.format == "lines":
-            raise ValueError("data.reverse needs sources: set data.format=dialogues or data.format=pairs")
+        if self.data.reverse and (self.data.path is None or self.data.format == "lines"):
+            raise ValueError(
+                "data.reverse turns texts with sources round: give data.path, and data.format=dialogues or "
+                "data.format=pairs"
+            )
         if self.evaluation.adversarial and not self.data.conditional:
             raise ValueError(
                 "evaluation.adversarial asks whether replies are told from human ones, and these data "

@@ -15,6 +15,9 @@ from workers.philox import Path
 from workers.pool import Pool, Request
 from workers.reranking import Backward, rerank
 
+STOP_WORDS = 50
+"""Most frequent words of a text, which a reply may repeat."""
+
 _AT_ONCE = 2**24
 """Scores of hypotheses that a beam looks at in one step."""
 
@@ -103,6 +106,7 @@ class Searched:
         source = None if drawn.source is None else drawn.source.select(rows)
         found = self.decoding.searched(G, source, len(rows))
         tokens, lengths = drawn.tokens.clone(), drawn.lengths.clone()
+        found = found.to(tokens.device)
         tokens[rows], lengths[rows] = found.tokens, found.lengths
         return Sequences(tokens, lengths, drawn.source)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from algorithms.types import Alphabet, Sequences, Source, join_sequences
 from orchestrator.checkpoints import full_disk_explained
 from orchestrator.codec import END, Codec
 from orchestrator.data import Dataset, decode
-from orchestrator.decoding import Decoding
+from orchestrator.decoding import STOP_WORDS, Decoding
 from orchestrator.dialogue_data import histories
 from orchestrator.errors import UserError
 from orchestrator.run_directory import write_json
@@ -116,6 +116,8 @@ class Sampler:
 
     def likeliest(self, history: Sequence[str], decoding: Decoding) -> str:
         """What beam search finds."""
+        if self.codec is not None:
+            decoding = replace(decoding, exempt=self.codec.most_frequent(STOP_WORDS))
         best = decoding.searched(self.generator, self._source(history), 1)
         return decode(best.tokens, self.generator.alphabet, self.codec)[0]
 

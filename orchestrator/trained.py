@@ -14,7 +14,7 @@ from orchestrator.chosen_checkpoint import find_step
 from orchestrator.codec import Codec
 from orchestrator.config import RunConfig, TrackingConfig
 from orchestrator.data import Dataset, load_data, shape
-from orchestrator.decoding import DRAWN, Decoding, Searched
+from orchestrator.decoding import DRAWN, STOP_WORDS, Decoding, Searched
 from orchestrator.errors import UserError
 from orchestrator.journal import Journal, start_step
 from orchestrator.logged_model import download_sampler
@@ -28,9 +28,6 @@ from orchestrator.text_file import text_lines
 from orchestrator.tracking import connect, store_uri
 from workers.process import settle
 from workers.reranking import Backward
-
-STOP_WORDS = 50
-"""Most frequent words, which a reply may repeat."""
 
 
 def sampler_of(run: str, checkpoint: str = "best", runs_root: Path = Path("runs")) -> Sampler:

@@ -74,6 +74,14 @@ def test_the_algorithm_is_chosen_by_name():
         ("seqgan", ["seed.x=1", "seed=2", "seed.y=3"], "single value"),
         ("seqgan", ["data.path=a.txt", "data.oracle=b.npz"], "exclude each other"),
         ("seqgan", ['controls=["no_such"]'], "controls"),
+        ("dialogue_quick", ["data.reverse=true"], "give data.path"),
+        (
+            "dialogue_quick",
+            ["data.reverse=true", "data.path=a.txt", "data.format=lines"],
+            "data.format=pairs",
+        ),
+        ("dialogue_quick", ["pretrain.backward=runs/a"], "set pretrain.beam_negatives=0.5"),
+        ("seqgan", ["evaluation.adversarial=true"], "these data have no sources"),
     ],
 )
 def test_a_mistake_is_explained(recipe: str, overrides: list[str], words: str):

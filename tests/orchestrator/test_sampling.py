@@ -45,6 +45,9 @@ def test_the_likeliest_answer():
     sampler = answering()
     assert sampler.likeliest(["a b"], Decoding(beam=1)) == sampler.likeliest(["a b"], Decoding(beam=1))
     assert isinstance(sampler.likeliest(["a b"], Decoding(beam=5)), str)
+    # all words of so small a vocabulary are among the most frequent, which may be repeated
+    some = Decoding(beam=5, repeat_penalty=50.0)
+    assert sampler.likeliest(["a b"], some) == sampler.likeliest(["a b"], Decoding(beam=5))
 
 
 def test_a_model_that_answers_ids():
