@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from algorithms.types import Alphabet
 from orchestrator.codec import Codec
@@ -45,9 +46,17 @@ def test_the_likeliest_answer():
     sampler = answering()
     assert sampler.likeliest(["a b"], Decoding(beam=1)) == sampler.likeliest(["a b"], Decoding(beam=1))
     assert isinstance(sampler.likeliest(["a b"], Decoding(beam=5)), str)
-    # all words of so small a vocabulary are among the most frequent, which may be repeated
-    some = Decoding(beam=5, repeat_penalty=50.0)
-    assert sampler.likeliest(["a b"], some) == sampler.likeliest(["a b"], Decoding(beam=5))
+
+
+def test_the_most_frequent_words_of_a_text_may_be_repeated():
+    sampler = answering()
+    with torch.no_grad():
+        sampler.generator.output_bias[1] = -50.0  # no reply ends, and so each has to repeat words
+    plain, penalised = Decoding(beam=5), Decoding(beam=5, repeat_penalty=3.0)
+    # all words of so small a vocabulary are among the most frequent
+    assert sampler.likeliest(["a b"], penalised) == sampler.likeliest(["a b"], plain)
+    sampler.codec = None  # numbers are no words
+    assert sampler.likeliest(["3 4"], penalised) != sampler.likeliest(["3 4"], plain)
 
 
 def test_a_model_that_answers_ids():
