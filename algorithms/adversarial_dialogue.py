@@ -6,14 +6,12 @@ Li, Monroe, Shi, Jean, Ritter, Jurafsky. EMNLP 2017. https://arxiv.org/abs/1701.
     grad J = sum_t ( Q(x, y_1:t) - b(x, y_<t) ) grad log G(y_t | x, y_<t)       (3)    "monte_carlo", "prefix"
 
 x is the history, y the reply, Q what D holds for the probability that a human wrote it. A prefix has the mean
-Q of N completions by G, or that of a D which was trained on prefixes: one of the human's reply and one of the
-machine's per example, since all prefixes of one reply overfit. b is a network of its own, fitted to Q by
-squared error. After each policy gradient G learns the human's reply (teacher forcing), lest it collapse.
+Q of N completions by G, or that of a D trained on one prefix of each reply, since all of them overfit. b is a
+network fitted to Q by squared error. After each policy gradient G learns the human's reply, lest it collapse.
 
-Departures: the paper's b in Eq. 3 sees y_t, too, which would bias the gradient; here it does not (the code
-has one linear layer on G's reading of x for all t). The code gives the last token the reward of the prefix
-before it; here it has the reply's own. Sums over t, means over replies; ``policy_weight`` is the code's
-Timeslr, whose second division by the batch size is left out.
+Departures: the paper's b in Eq. 3 sees y_t, too, which would bias the gradient; here it does not. The code
+gives the last token the reward of the prefix before it; here it has the reply's own. ``policy_weight`` is the
+code's Timeslr, whose second division by the batch size is left out. Sums over t, means over replies.
 """
 
 from __future__ import annotations
@@ -25,9 +23,9 @@ from pydantic import Field
 from torch import Tensor
 
 from algorithms.base import Algorithm
-from algorithms.losses import group_mean, judge, judge_prefixes, policy_gradient
+from algorithms.losses import judge, judge_prefixes, mean_of_others, policy_gradient
 from algorithms.models.base import Discriminator, Generator
-from algorithms.models.hierarchical import Hierarchical
+from algorithms.models.hierarchical import CriticConfig
 from algorithms.types import Alphabet, Loss, Rollouts, RolloutSpec, Sequences
 
 
@@ -45,9 +43,9 @@ class AdversarialDialogue(Algorithm):
         """Replies to each history."""
 
         baseline: Literal["critic", "group_mean", "batch_mean", "none"] = "critic"
-        """b: a network's; the mean Q of the replies to one history, or of all; 0."""
+        """b: a network's; the mean Q of the other replies to a history (samples > 1), or of all others; 0."""
 
-        critic: Hierarchical.Config = Hierarchical.Config(dropout=0.0)
+        critic: CriticConfig = CriticConfig()
         """Sizes of that network."""
 
         critic_lr: float = Field(5e-4, gt=0, le=10)
@@ -75,8 +73,9 @@ class AdversarialDialogue(Algorithm):
 
     def prepare(self, alphabet: Alphabet, length: int) -> None:
         super().prepare(alphabet, length)
-        own = self.config.baseline == "critic"
-        self.critic = self.config.critic.build(alphabet, length) if own else None
+        if (b := self.config.baseline) == "group_mean" and self.config.samples < 2:
+            raise ValueError("algorithm.baseline = group_mean: set algorithm.samples=2 or more")
+        self.critic = self.config.critic.build(alphabet, length) if b == "critic" else None
 
     def rollouts(self, step: int) -> RolloutSpec:
         c = self.config
@@ -95,7 +94,8 @@ class AdversarialDialogue(Algorithm):
         if c.baseline == "none":
             return torch.zeros_like(fake.log_prob)
         if self.critic is None:
-            return group_mean(self.reward(fake), Y.mask, c.samples if c.baseline == "group_mean" else len(Y))
+            size = len(Y) if c.baseline == "batch_mean" else c.samples
+            return mean_of_others(self.reward(fake), Y.mask, size)
         b = self.critic.before_tokens(Y.tokens, Y.source).sigmoid()
         return b[:, :1].expand_as(b) if c.reward == "sequence" else b
 

@@ -146,11 +146,17 @@ def effective_sample_size(weights: Tensor) -> Tensor:
     return (flat.sum(1).square() / flat.square().sum(1)).sum() / max(1, len(flat))
 
 
-def group_mean(credit: Tensor, mask: Tensor, size: int) -> Tensor:
-    """The mean over what counts in each group of so many neighbouring rows, at all of it; [B, T] both."""
-    groups, counted = (credit * mask).view(-1, size, credit.shape[1]), mask.view(-1, size, credit.shape[1])
-    mean = groups.sum((1, 2), keepdim=True) / counted.sum((1, 2), keepdim=True)
-    return mean.expand_as(groups).reshape_as(credit)
+def mean_of_others(credit: Tensor, mask: Tensor, size: int) -> Tensor:
+    """Of each row the mean over what counts in the other rows of its group, so many neighbours; [B, T] both.
+
+    Its own row is left out: what it earns later depends on its tokens, and would bias the gradient. 0 where
+    there are no others.
+    """
+    sums, counts = (
+        part.view(-1, size, credit.shape[1]).sum(2) for part in (credit * mask, mask)
+    )  # [B / size, size]
+    others, count = sums.sum(1, keepdim=True) - sums, counts.sum(1, keepdim=True) - counts
+    return (others / count.clamp_min(1)).view(-1, 1).expand_as(credit)
 
 
 def subtract_position_mean(credit: Tensor, mask: Tensor) -> Tensor:

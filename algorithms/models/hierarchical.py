@@ -139,3 +139,19 @@ def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     i, f, g, o = gates.chunk(4, 1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class CriticConfig(Frozen):
+    """The same network as one of values: nothing is dropped, so that a value is a function of its tokens."""
+
+    embedding: int = Field(512, ge=1, le=65_536)
+    """Width of the token embedding."""
+
+    hidden: int = Field(512, ge=1, le=65_536)
+    """Width of both LSTMs."""
+
+    init_range: float = Field(0.1, gt=0, le=10)
+    """Every parameter starts as U(-init_range, init_range)."""
+
+    def build(self, alphabet: Alphabet, length: int) -> Hierarchical:
+        return Hierarchical.Config(dropout=0.0, **self.model_dump()).build(alphabet, length)

@@ -12,14 +12,14 @@ from torch.testing import assert_close
 
 from algorithms.adversarial_dialogue import AdversarialDialogue
 from algorithms.models.base import Discriminator
-from algorithms.models.hierarchical import Hierarchical
+from algorithms.models.hierarchical import CriticConfig
 from algorithms.types import Alphabet, Rollouts, RolloutSpec, Sequences, Source
 from toys import NgramGenerator, TabularDiscriminator
 from toys.cases import dialogues
 from toys.coins import COINS, coin, rng
 
 VARIABLE = Alphabet(size=5, start=0, end=1, pad=2, banned=(0, 2))
-SMALL = Hierarchical.Config(embedding=3, hidden=4, dropout=0.0, init_range=1.0)
+SMALL = CriticConfig(embedding=3, hidden=4, init_range=1.0)
 
 
 def algorithm(**settings: Any) -> AdversarialDialogue:
@@ -73,13 +73,16 @@ def test_what_each_reward_asks_of_the_workers(reward: str, spec: RolloutSpec) ->
 
 
 def test_means_as_baselines() -> None:
-    # rewards .6 .4 of the first reply, .2 .9 of the second: .5 and .55, .525 of both
+    # rewards .6 .4 of the first reply, .2 .9 of the second: the mean of the other is .55 and .5
     batch = algorithm(baseline="batch_mean").credit(completed())
-    assert_close(batch, torch.tensor([[0.075, -0.125], [-0.325, 0.375]]))
-    alone = algorithm(baseline="group_mean", samples=1).credit(completed())
-    assert_close(alone, torch.tensor([[0.1, -0.1], [-0.35, 0.35]]))
+    assert_close(batch, torch.tensor([[0.05, -0.15], [-0.3, 0.4]]))
     both = algorithm(baseline="group_mean", samples=2).credit(completed())
     assert_close(both, batch)
+
+
+def test_a_group_of_one_has_no_mean_of_others() -> None:
+    with pytest.raises(ValueError, match=r"set algorithm\.samples=2 or more"):
+        algorithm(baseline="group_mean", samples=1)
 
 
 def test_padding_earns_nothing_and_counts_in_no_mean() -> None:
@@ -87,7 +90,14 @@ def test_padding_earns_nothing_and_counts_in_no_mean() -> None:
     Y = rows([[1, 2], [3, 4]], VARIABLE)  # the first reply has one token, its end
     fake = Rollouts(Y, torch.zeros(2, 2), D.logit()[..., None, None])
     got = algorithm(reward="prefix", baseline="batch_mean").credit(fake)
-    assert_close(got, torch.tensor([[-0.2, 0.0], [0.2, 0.0]]))  # the mean of .2, .6 and .4
+    assert_close(got, torch.tensor([[-0.3, 0.0], [0.4, 0.2]]))  # the other's means: (.6 + .4) / 2, and .2
+
+
+def test_no_chance_is_in_the_critics_values() -> None:
+    config = AdversarialDialogue.Config.model_validate({"critic": {"hidden": 4, "embedding": 3}})
+    made = algorithm(baseline="critic", critic=config.critic)
+    assert made.training
+    assert torch.equal(made.credit(completed()), made.credit(completed()))
 
 
 def test_equations_2_and_3() -> None:
