@@ -21,4 +21,6 @@ BackwardRun = Annotated[
     Path | None,
     typer.Option(metavar="RUN", help="Of a beam: a run with data.reverse=true, which reranks the replies."),
 ]
-BackwardWeight = Annotated[float, typer.Option(min=0, max=1, help="What that run's opinion counts.")]
+BackwardWeight = Annotated[
+    float | None, typer.Option(min=0, max=1, help="What that run's opinion counts; 0.5.")
+]

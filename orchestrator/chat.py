@@ -26,8 +26,11 @@ def chat(
     sibling_penalty: SiblingPenalty = 0.0,
     repeat_penalty: RepeatPenalty = 0.0,
     backward: BackwardRun = None,
-    backward_weight: BackwardWeight = 0.5,
-    history: Annotated[int, typer.Option(min=1, help="Turns that it is told, its own among them.")] = 2,
+    backward_weight: BackwardWeight = None,
+    history: Annotated[
+        int | None,
+        typer.Option(min=1, help="Turns that it is told, its own among them; what it was trained with."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal replies.")] = 0,
     checkpoint: Annotated[str, typer.Option(metavar="best|last|STEP", help="Which one.")] = "best",
     runs: Annotated[Path, typer.Option(help="The folder whose MLflow store holds the model.")] = Path("runs"),
@@ -39,12 +42,14 @@ def chat(
     sampler = sampler_of(run, checkpoint, runs)
     if not sampler.generator.conditional:
         raise UserError(f"{run} answers nothing: chat wants a model with sources; try: advseq sample {run}")
+    decoding.same_vocabulary(sampler.generator.alphabet, sampler.codec, "--backward")
+    told = history or sampler.turns
     turns: list[str] = []
     for number, line in enumerate(_lines()):
         if not line:
             turns = []
             continue
-        turns = [*turns, line][-history:]
+        turns = [*turns, line][-told:]
         reply = answer(sampler, turns, decoding, seed + number)
         typer.echo(reply)
         if reply:

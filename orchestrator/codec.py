@@ -190,6 +190,11 @@ class Codec:
         """Every token as the vocabulary spells it, by its id: [V]."""
         return tuple(self._spelling)
 
+    def same(self, other: Codec) -> bool:
+        """Whether ids mean the same in another one."""
+        mine, theirs = ((c.level, c.alphabet, c.spelling) for c in (self, other))
+        return mine == theirs
+
     def most_frequent(self, count: int) -> tuple[int, ...]:
         """The ids of so many tokens of the training lines."""
         return tuple(range(len(RESERVED), min(self.alphabet.size, len(RESERVED) + count)))

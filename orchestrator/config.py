@@ -72,6 +72,16 @@ class PretrainConfig(Frozen):
     shuffle: bool = True
     """New minibatches in every epoch of maximum likelihood. The SeqGAN authors keep one order for ever."""
 
+    @model_validator(mode="after")
+    def _searches(self) -> PretrainConfig:
+        given = {"beam": self.beam != 10, "sibling_penalty": self.sibling_penalty, "backward": self.backward}
+        for name, value in given.items():
+            if value and not self.beam_negatives:
+                raise ValueError(
+                    f"pretrain.{name} belongs to the search of negatives: set pretrain.beam_negatives=0.5"
+                )
+        return self
+
 
 class EvaluationConfig(Frozen):
     """What is measured, and how often."""
@@ -238,20 +248,6 @@ class RunConfig(Frozen):
                 "data.path (or data.builtin = python_topics) and data.oracle exclude each other: "
                 "give text or an oracle, not both"
             )
-        if self.data.reverse and (self.data.path is None or self.data.format == "lines"):
-            raise ValueError(
-                "data.reverse turns texts with sources round: give data.path, and data.format=dialogues or "
-                "data.format=pairs"
-            )
-        if self.evaluation.adversarial and not self.data.conditional:
-            raise ValueError(
-                "evaluation.adversarial asks whether replies are told from human ones, and these data "
-                "have no sources: set data.format=dialogues or data.format=pairs, or leave it out"
-            )
-        if self.pretrain.backward is not None and not self.pretrain.beam_negatives:
-            raise ValueError(
-                "pretrain.backward reranks the replies of a beam: set pretrain.beam_negatives=0.5"
-            )
         if self.data.validation + self.data.test > 0.8:
             raise ValueError("data.validation + data.test leave less than a fifth of the lines for training")
         if self.cluster.address is not None and not self.on_ray:
@@ -263,6 +259,30 @@ class RunConfig(Frozen):
             raise ValueError("rollout.unit_deadline_s must be shorter than learner.deadline_s")
         if self.on_ray and self.learner.deadline_s >= self.run.stall_s:
             raise ValueError("learner.deadline_s must be shorter than run.stall_s")
+        return self
+
+    @model_validator(mode="after")
+    def _sources(self) -> RunConfig:
+        if self.data.conditional and self.data.oracle is not None:
+            raise ValueError(
+                "data.oracle is a language model that answers nothing, and data.builtin = conditional_oracle "
+                "wants one that does: leave data.oracle out, or set data.builtin=oracle"
+            )
+        if self.data.reverse and (self.data.path is None or self.data.format == "lines"):
+            raise ValueError(
+                "data.reverse turns texts with sources round: give data.path, and data.format=dialogues or "
+                "data.format=pairs"
+            )
+        if self.evaluation.adversarial and not self.data.conditional:
+            raise ValueError(
+                "evaluation.adversarial asks whether replies are told from human ones, and these data "
+                "have no sources: set data.format=dialogues or data.format=pairs, or leave it out"
+            )
+        if self.pretrain.beam_negatives and not self.data.conditional:
+            raise ValueError(
+                "pretrain.beam_negatives finds the likeliest reply to each source, and these data have no "
+                "sources: set data.format=dialogues or data.format=pairs, or leave it out"
+            )
         return self
 
     @property

@@ -91,6 +91,15 @@ class DataConfig(Frozen):
         return self.format != "lines" if self.path else self.builtin == "conditional_oracle"
 
     @property
+    def turns(self) -> int:
+        """Most turns that a reply may depend on; 0 where nothing is answered."""
+        if not self.conditional:
+            return 0
+        if self.path is None:
+            return 2
+        return 1 if self.format == "pairs" or self.reverse else self.history
+
+    @property
     def text(self) -> bool:
         """Whether the data are text."""
         return self.path is not None or self.builtin == "python_topics"

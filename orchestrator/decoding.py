@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from algorithms.models.base import Discriminator, Generator
-from algorithms.types import Rollouts, RolloutSpec, Sequences, Source, join_sequences
+from algorithms.types import Alphabet, Rollouts, RolloutSpec, Sequences, Source, join_sequences
 from orchestrator.batches import batches, device_of
+from orchestrator.codec import Codec
+from orchestrator.errors import UserError
 from workers.beam import beam_search
 from workers.philox import Path
 from workers.pool import Pool, Request
@@ -32,6 +34,7 @@ class Decoding:
         sibling_penalty, repeat_penalty: see ``workers.beam``.
         exempt: symbols that may be repeated without that penalty.
         backward: of hypotheses the one is taken that also explains its source (mutual information).
+        backward_codec: the vocabulary of that model, if it has text.
     """
 
     temperature: float = 1.0
@@ -40,6 +43,27 @@ class Decoding:
     repeat_penalty: float = 0.0
     exempt: tuple[int, ...] = ()
     backward: Backward | None = None
+    backward_codec: Codec | None = None
+
+    def same_vocabulary(self, alphabet: Alphabet, codec: Codec | None, option: str) -> None:
+        """Refuses a backward model whose tokens mean something else than the generator's.
+
+        Args:
+            alphabet, codec: the generator's.
+            option: what named the backward model.
+
+        Raises:
+            UserError: they do.
+        """
+        if self.backward is None:
+            return
+        theirs, here = self.backward.generator.alphabet, self.backward_codec
+        known = here is codec if here is None or codec is None else here.same(codec)
+        if theirs != alphabet or not known:
+            raise UserError(
+                f"{option}: that run has another vocabulary; train it on the same data with the same "
+                "settings and data.reverse=true"
+            )
 
     def sequences(self, pool: Pool, G: Generator, source: Source | None, count: int, path: Path) -> Sequences:
         """So many, one for each source, without scores."""
@@ -68,6 +92,8 @@ class Decoding:
         """By the beam: the best of each, with its source, on the CPU."""
         G.eval()
         W, device, parts = self.beam, device_of(G), []
+        if self.backward is not None:
+            self.backward.generator.to(device)
         exempt = torch.zeros(G.alphabet.size, dtype=torch.bool, device=device)
         exempt[list(self.exempt)] = True
         for first in range(0, count, size := max(1, _AT_ONCE // (W * G.alphabet.size * 4))):

@@ -111,4 +111,8 @@ def _text(turn: Any) -> str:
         turn = next((turn[key] for key in _TEXT if key in turn), None)
     if not isinstance(turn, str):
         raise ValueError(f"has a turn that is neither a text nor an object with one of {', '.join(_TEXT)}")
+    try:
+        turn.encode()
+    except UnicodeEncodeError:
+        raise ValueError("has a turn with half of a surrogate pair, which is no character") from None
     return " ".join(turn.split())

@@ -34,7 +34,7 @@ def evaluate(
     sibling_penalty: SiblingPenalty = 0.0,
     repeat_penalty: RepeatPenalty = 0.0,
     backward: BackwardRun = None,
-    backward_weight: BackwardWeight = 0.5,
+    backward_weight: BackwardWeight = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples of a RUN.")] = 0,
     mauve: Annotated[
         bool, typer.Option("--mauve", help="Measure MAUVE of a FILE, too; needs advseq[mauve].")
@@ -63,6 +63,10 @@ def evaluate(
                 "--checkpoint": checkpoint != "best",
                 "--temperature": temperature != 1.0,
                 "--beam": beam,
+                "--sibling-penalty": sibling_penalty,
+                "--repeat-penalty": repeat_penalty,
+                "--backward": backward,
+                "--backward-weight": backward_weight is not None,
                 "--seed": seed,
             },
         )

@@ -6,13 +6,25 @@ from pydantic import Field
 
 from algorithms.config import Frozen
 from algorithms.models.hierarchical import Hierarchical
-from algorithms.models.registry import DiscriminatorConfig
+
+
+class EvaluatorNetwork(Hierarchical.Config):
+    """The network that D is in the dialogue recipes, small, with a start from which it learns."""
+
+    embedding: int = Field(64, ge=1, le=65_536)
+    """Width of the token embedding."""
+
+    hidden: int = Field(64, ge=1, le=65_536)
+    """Width of both LSTMs."""
+
+    init_range: float = Field(0.5, gt=0, le=10)
+    """Every parameter starts as U(-init_range, init_range)."""
 
 
 class EvaluatorConfig(Frozen):
     """The evaluators, which tell machines from humans."""
 
-    network: DiscriminatorConfig = Hierarchical.Config(embedding=64, hidden=64, init_range=0.5)
+    network: EvaluatorNetwork = EvaluatorNetwork()
     """What they are."""
 
     examples: int = Field(10_000, ge=16)

@@ -6,8 +6,9 @@ evaluate, to commit and to stop is the controller's (``orchestrator.branch``). I
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,11 @@ class Learner:
         self._control = Control("")
         self._precision: Precision = "fp32"
         self._learning: Precision = "fp32"
-        self._searched: Searched | None = None
+        self._searched: Callable[[], Searched] | None = None
         if config.pretrain.beam_negatives:
             from orchestrator.trained import searched_negatives  # it can read runs, which few learners need
 
-            self._searched = searched_negatives(config, data)
+            self._searched = cache(partial(searched_negatives, config, data))
         self._trainer = Trainer(config, state, self._pool, data.train)
 
     def _fresh(self) -> TrainState:

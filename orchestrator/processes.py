@@ -55,6 +55,9 @@ def open_processes(
     if config.init.run is not None:  # an actor's folder is another one
         init = config.init.model_copy(update={"run": config.init.run.absolute()})
         config = config.model_copy(update={"init": init})
+    if config.pretrain.backward is not None:
+        pretrain = config.pretrain.model_copy(update={"backward": config.pretrain.backward.absolute()})
+        config = config.model_copy(update={"pretrain": pretrain})
     with explained(), ExitStack() as stack:
         if config.on_ray:
             actors = Actors(config, data, directory, say, warn, stack)

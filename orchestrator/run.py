@@ -40,6 +40,7 @@ from orchestrator.stall import GRACE_S, StallWatch
 from orchestrator.start_from import start_from
 from orchestrator.state import TrainState
 from orchestrator.summary import summarize
+from orchestrator.trained import searched_negatives
 from workers.calls import ActorHung, ActorLost
 from workers.failures import WorkersLost
 from workers.process import settle
@@ -79,6 +80,8 @@ class Run:
         settle(config.learner.threads)  # sequences that are drawn from an oracle are the same everywhere
         data = load_data(config.data, say)
         start_from(config, TrainState.fresh(config, data.alphabet, data.length), data)
+        if config.pretrain.beam_negatives:
+            searched_negatives(config, data)
         run = cls(config, RunDirectory.create(config, wanted), say=say, warn=warn)
         run._data = data
         return run
@@ -220,7 +223,8 @@ class Run:
             self.warn(f"{damage}. It was the best: the model is that of step {main.position.step} instead")
             found = checkpoints.load(main.checkpoints, main.position.step)
         state.restore(found.tensors, found.meta["counters"])
-        export(state.generator, self.config.generator, main.data, self.directory.path / "model")
+        folder, turns = self.directory.path / "model", self.config.data.turns
+        export(state.generator, self.config.generator, main.data, folder, turns)
 
     def _remember(self, data: Dataset) -> None:
         """Keeps the vocabulary and what tells the data from others; a resumed run must have the same."""

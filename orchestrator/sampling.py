@@ -33,10 +33,14 @@ _FORMAT = 1
 
 
 class Sampler:
-    """A generator with its alphabet, and its codec where the data is text."""
+    """A generator with its alphabet, and its codec where the data is text.
 
-    def __init__(self, generator: Generator, codec: Codec | None) -> None:
-        self.generator, self.codec = generator.eval(), codec
+    Attributes:
+        turns: most turns of a history that it was trained with.
+    """
+
+    def __init__(self, generator: Generator, codec: Codec | None, turns: int = 2) -> None:
+        self.generator, self.codec, self.turns = generator.eval(), codec, turns
 
     @classmethod
     def load(cls, directory: Path) -> Sampler:
@@ -65,7 +69,7 @@ class Sampler:
         ) as problem:
             raise UserError(f"{directory} holds no model of advseq that can be read: {problem}") from None
         codec = Codec.load(directory / "codec.json") if (directory / "codec.json").is_file() else None
-        return cls(generator, codec)
+        return cls(generator, codec, int(tree.get("turns", 2)))
 
     def sample(
         self,
@@ -135,7 +139,9 @@ class Sampler:
         if self.codec is not None:
             longest = 1 + max(len(turn.encode()) for turn in history)  # no token is shorter than a byte
             return histories(self.codec, [history], len(history), longest)[0]
-        turns = [[*self._ids(turn, "--source"), self.generator.alphabet.end or 0] for turn in history]
+        end = self.generator.alphabet.end or 0  # a reply that is said again has one already
+        said = [self._ids(turn, "--source") for turn in history]
+        turns = [[*(ids[:-1] if ids[-1] == end else ids), end] for ids in said]
         tokens = torch.zeros(1, len(turns), max(map(len, turns)), dtype=torch.int64)
         for place, ids in enumerate(turns):
             tokens[0, place, : len(ids)] = torch.tensor(ids)
@@ -181,11 +187,12 @@ class Sampler:
         return torch.tensor([ids])
 
 
-def export(generator: Generator, config: Any, data: Dataset, directory: Path) -> Path:
+def export(generator: Generator, config: Any, data: Dataset, directory: Path, turns: int = 0) -> Path:
     """Writes a ``model/`` folder that :meth:`Sampler.load` reads.
 
     Args:
         config: the generator's configuration.
+        turns: most turns of a history that it was trained with.
     """
     with full_disk_explained(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -199,6 +206,7 @@ def export(generator: Generator, config: Any, data: Dataset, directory: Path) ->
         "generator": config.model_dump(mode="json"),
         "alphabet": asdict(data.alphabet),
         "length": data.length,
+        "turns": turns,
     }
     write_json(directory / "model.json", tree)
     return directory

@@ -25,14 +25,12 @@ def start_from(config: RunConfig, state: TrainState, data: Dataset) -> bool:
     if found is None:
         raise UserError(f"init.run = {config.init.run}: that run has no checkpoint that can be used")
     vocabulary = directory.path / "codec.json"
-    if data.codec is not None and vocabulary.is_file():
-        theirs, ours = Codec.load(vocabulary), data.codec
-        same = theirs.alphabet == ours.alphabet and theirs.level == ours.level
-        if not same or any(theirs.tokens([i]) != ours.tokens([i]) for i in range(ours.alphabet.size)):
-            raise UserError(
-                f"init.run = {config.init.run}: its vocabulary is another one, so its tokens mean other "
-                "words; train on the same corpus with the same data settings"
-            )
+    ours = data.codec if vocabulary.is_file() else None
+    if ours is not None and not ours.same(Codec.load(vocabulary)):
+        raise UserError(
+            f"init.run = {config.init.run}: its vocabulary is another one, so its tokens mean other "
+            "words; train on the same corpus with the same data settings"
+        )
     for name in ("generator", "discriminator"):
         tensors = {
             key.removeprefix(f"{name}/"): value

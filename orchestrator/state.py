@@ -46,13 +46,19 @@ def _fit(config: RunConfig, generator: Generator, discriminator: Discriminator, 
         )
     if generator.conditional and not config.data.conditional:
         raise UserError(
-            f"generator.name = {config.generator.name} answers a source, and these data have none: set "
-            "data.format=dialogues or data.format=pairs, or choose another generator"
+            f"generator.name = {config.generator.name} answers a source, and these data have none: give "
+            "data.path with data.format=dialogues or data.format=pairs, set data.builtin=conditional_oracle, "
+            "or choose another generator"
         )
     if config.data.conditional and not generator.conditional:
         raise UserError(
             f"generator.name = {config.generator.name} would not read the sources that these data have: set "
             "generator.name=seq2seq, or data.format=lines"
+        )
+    if config.data.conditional and algorithm.has_discriminator and not discriminator.reads_source:
+        raise UserError(
+            f"discriminator.name = {config.discriminator.name} would not read the sources that these data "
+            "have: set discriminator.name=hierarchical"
         )
     spec = algorithm.rollouts(0)
     if spec.prefixes and not discriminator.scores_prefixes:
@@ -67,6 +73,11 @@ def _fit(config: RunConfig, generator: Generator, discriminator: Discriminator, 
         raise UserError(
             f"generator.name = {name} emits all positions at once and has no prefixes, which "
             f"algorithm.name = {config.algorithm.name} completes: choose another of the two"
+        )
+    if config.algorithm.teacher_forcing:
+        raise UserError(
+            f"generator.name = {name} has no likelihood without its latent z, which teacher forcing would "
+            "raise: set algorithm.teacher_forcing=0"
         )
     if "pretrain_generator" in algorithm.stages and config.pretrain.generator_epochs:
         raise UserError(

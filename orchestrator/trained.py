@@ -56,7 +56,7 @@ def sampler_of(run: str, checkpoint: str = "best", runs_root: Path = Path("runs"
     state = TrainState.fresh(config, alphabet, length)
     found = checkpoints.load(directory.checkpoints, step)
     state.restore(found.tensors, found.meta["counters"])
-    return Sampler(state.generator, codec)
+    return Sampler(state.generator, codec, config.data.turns)
 
 
 def decode_by(
@@ -66,13 +66,20 @@ def decode_by(
     repeat_penalty: float = 0.0,
     backward: Path | None = None,
     *,
-    weight: float = 0.5,
+    weight: float | None = None,
 ) -> Decoding:
     """A way to decode, with the generator of another run as the backward model, if one is named.
 
     Raises:
         UserError: there is no such run, or it answers nothing; or an option would be without effect.
     """
+    if weight is not None and backward is None:
+        raise UserError("--backward-weight is what a backward model counts: give --backward RUN, too")
+    if beam == 1 and (sibling_penalty or backward is not None):
+        raise UserError(
+            "--sibling-penalty and --backward choose among several hypotheses, and --beam 1 has one: give "
+            "--beam a greater number, such as 10"
+        )
     if beam and temperature != 1.0:
         raise UserError("--temperature means nothing for a beam: leave one of the two out")
     if not beam and (sibling_penalty or repeat_penalty or backward is not None):
@@ -80,39 +87,30 @@ def decode_by(
             "--sibling-penalty, --repeat-penalty and --backward choose among the replies of a beam: give "
             "--beam a number, such as 10"
         )
-    model = None
+    model = codec = None
     if backward is not None:
-        generator = sampler_of(str(backward)).generator
-        if not generator.conditional:
+        found = sampler_of(str(backward))
+        codec = found.codec
+        if not found.generator.conditional:
             raise UserError(
                 f"--backward {backward}: that run answers nothing; train one with data.reverse=true"
             )
-        model = Backward(generator, weight)
-    return Decoding(temperature, beam, sibling_penalty, repeat_penalty, backward=model)
+        model = Backward(found.generator, 0.5 if weight is None else weight)
+    return Decoding(temperature, beam, sibling_penalty, repeat_penalty, backward=model, backward_codec=codec)
 
 
-def searched_negatives(config: RunConfig, data: Dataset) -> Searched | None:
-    """What finds the negatives of D's pretraining that are not drawn, if there are any.
+def searched_negatives(config: RunConfig, data: Dataset) -> Searched:
+    """What finds the negatives of D's pretraining that are not drawn.
 
     Raises:
         UserError: the backward run cannot be used.
     """
     settings = config.pretrain
-    if not settings.beam_negatives:
-        return None
     decoding = decode_by(
         beam=settings.beam, sibling_penalty=settings.sibling_penalty, backward=settings.backward
     )
-    _same_vocabulary(decoding, data, "pretrain.backward")
+    decoding.same_vocabulary(data.alphabet, data.codec, "pretrain.backward")
     return Searched(settings.beam_negatives, decoding)
-
-
-def _same_vocabulary(decoding: Decoding, data: Dataset, option: str) -> None:
-    if decoding.backward is not None and decoding.backward.generator.alphabet != data.alphabet:
-        raise UserError(
-            f"{option}: that run has another vocabulary; train it on the same data with the same settings "
-            "and data.reverse=true"
-        )
 
 
 def evaluate_run(
@@ -147,7 +145,7 @@ def evaluate_run(
     directory.same_data(data.identity())
     if reference is not None:
         data = _against(data, reference)
-    _same_vocabulary(decoding, data, "--backward")
+    decoding.same_vocabulary(data.alphabet, data.codec, "--backward")
     if data.codec is not None:
         decoding = replace(decoding, exempt=data.codec.most_frequent(STOP_WORDS))
     state = TrainState.fresh(config, data.alphabet, data.length)
@@ -186,6 +184,11 @@ def _restore(state: TrainState, directory: RunDirectory, step: int) -> None:
 
 def _against(data: Dataset, reference: Path) -> Dataset:
     """The data with other held-out text."""
+    if data.test.source is not None:
+        raise UserError(
+            f"--reference {reference}: this run answers sources, which lines of text have not: leave it out "
+            "(the run has held-out replies of its own)"
+        )
     if data.codec is None:
         raise UserError(f"--reference {reference}: this run's data are an oracle's, which have no text")
     lines = [line for line in text_lines(reference, "--reference") if line]

@@ -11,7 +11,7 @@ checkpoints, the display and pruning are consumers; closing the iterator stops t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -47,7 +47,7 @@ class Trainer:
         trains_discriminator: bool = True,
         precision: Precision = "fp32",
         learning: Precision = "fp32",
-        searched: Searched | None = None,
+        searched: Callable[[], Searched] | None = None,
     ) -> None:
         """
         Args:
@@ -57,7 +57,7 @@ class Trainer:
             trains_discriminator: whether the adversarial stage has discriminator phases.
             precision: of the scores that the generator learns from.
             learning: of the matrix products with which the discriminator learns.
-            searched: negatives of the discriminator's pretraining that are not drawn.
+            searched: what finds those negatives of the discriminator's pretraining that are not drawn.
         """
         self.searched = searched
         self.config, self.state, self.pool, self.train, self.branch = config, state, pool, train, branch
@@ -208,9 +208,11 @@ class Trainer:
             wanted = Request(len(positives), positives.source, positives if spec.clamp else None)
             fakes = self.pool.collect(spec, wanted, (*path, "negatives")).sequences
             if spec.drawn:  # the latent z of tokens is the generator's own affair
+                if positives.source is not None:  # where the sources are; minibatches are moved
+                    fakes = fakes.to(positives.tokens.device)
                 fakes = replace(fakes, source=positives.source)
             if self.searched is not None and self.state.stage_name == "pretrain_discriminator":
-                fakes = self.searched.some(state.generator, fakes)
+                fakes = self.searched().some(state.generator, fakes)
             metrics.saw("negatives", *drawn(fakes))
         state.discriminator.train()
         state.generator.eval()

@@ -45,7 +45,7 @@ def score(
     # on a GPU a look at the lengths would stop the queue, and windows cost less than that
     looks = origin is not None and sequences.tokens.device.type == "cpu"
     scores = []
-    for places in pieces(sequences.lengths, scored(sequences.tokens.device)):
+    for places in pieces(sequences.lengths, _at_once(sequences, origin)):
         mine = None
         if origin is not None:
             shortest = int(origin.shared[places[0]]) if looks else origin.shortest
@@ -65,6 +65,13 @@ def score_prefixes(scorer: Scorer, names: Sequence[str], sequences: Sequences) -
         raise ValueError(f"prefixes are scored by the discriminator's logit alone, not by {', '.join(names)}")
     parts = [
         scorer.prefix_logits(sequences.select(places))
-        for places in pieces(sequences.lengths, scored(sequences.tokens.device))
+        for places in pieces(sequences.lengths, _at_once(sequences))
     ]
     return torch.cat(parts)[: len(sequences), :, None, None]
+
+
+def _at_once(sequences: Sequences, origin: Origin | None = None) -> int:
+    """Rows of a call: few where the source of each is read in it, which takes several times the memory."""
+    source, device = sequences.source, sequences.tokens.device
+    reads = origin is None and source is not None and source.tokens is not None
+    return read_at_once(device) if reads else scored(device)

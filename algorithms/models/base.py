@@ -182,10 +182,12 @@ class Discriminator(nn.Module):
     Attributes:
         takes_relaxed: whether ``logits`` also takes relaxed symbols, floating point [B, T, V].
         scores_prefixes: whether it has ``prefix_logits``.
+        reads_source: whether what a sequence answers enters its judgement.
     """
 
     takes_relaxed: bool = False
     scores_prefixes: bool = False
+    reads_source: bool = False
 
     @abstractmethod
     def logits(self, tokens: Tensor, source: Source | None = None) -> Tensor:

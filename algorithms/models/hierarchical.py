@@ -29,6 +29,7 @@ class Hierarchical(Discriminator):
     """Word LSTM, utterance LSTM, linear logit."""
 
     scores_prefixes = True
+    reads_source = True
 
     class Config(Frozen):
         name: Literal["hierarchical"] = "hierarchical"

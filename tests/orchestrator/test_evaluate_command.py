@@ -81,6 +81,9 @@ def test_a_file(tmp_path: Path):
         (["FILE", "--temperature", "0.5"], "--temperature means nothing for a file of samples"),
         (["FILE", "--checkpoint", "last"], "--checkpoint means nothing"),
         (["FILE", "--protocol", "bleu"], "wanted one of word, character"),
+        (["FILE", "--sibling-penalty", "1"], "--sibling-penalty means nothing for a file"),
+        (["FILE", "--backward", "runs/a"], "--backward means nothing for a file"),
+        (["FILE", "--backward-weight", "0.5"], "--backward-weight means nothing for a file"),
         (["FILE", "--pairs"], "--pairs needs --reference"),
         (["RUN", "--protocol", "texygen"], "--protocol means nothing for a run"),
         (["RUN", "--pairs"], "--pairs means nothing for a run"),
@@ -155,6 +158,10 @@ def test_a_beam_is_reranked_by_a_backward_run(talks: dict[str, Path]):
     [
         (["--repeat-penalty", "1"], "give --beam a number"),
         (["--backward", "forward"], "give --beam a number"),
+        (["--backward-weight", "0.5"], "give --backward RUN"),
+        (["--beam", "1", "--sibling-penalty", "1"], "--beam 1 has one"),
+        (["--beam", "1", "--backward", "backward"], "--beam 1 has one"),
+        (["--reference", "forward"], "answers sources"),
         (["--beam", "2", "--temperature", "0.5"], "leave one of the two out"),
     ],
 )
@@ -175,14 +182,14 @@ def test_half_of_the_negatives_of_pretraining_may_be_reranked_beams(talks: dict[
         "pretrain.beam_negatives=0.5", "pretrain.beam=20", "pretrain.sibling_penalty=0.5",
     ]  # fmt: skip
     hashes = set()
-    for more in ([], ["pretrain.beam_negatives=0"]):
+    none = [f"pretrain.{name}=0" for name in ("beam_negatives", "sibling_penalty")] + ["pretrain.beam=10"]
+    for more in ([], none):
         run = Run.create(load("dialogue_quick", [*settings, *more]))
         finish(run)
         hashes.add(run.summary["parameters_sha256"])
     assert len(hashes) == 2  # D was taught something else
     reranked = load("dialogue_quick", [*settings, f"pretrain.backward={talks['backward']}"])
     found = searched_negatives(reranked, load_data(reranked.data))
-    assert found is not None
     assert found.decoding.backward is not None
     assert found.decoding.backward.generator.conditional
     other = load(

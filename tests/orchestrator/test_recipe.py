@@ -81,6 +81,9 @@ def test_the_algorithm_is_chosen_by_name():
             "data.format=pairs",
         ),
         ("dialogue_quick", ["pretrain.backward=runs/a"], "set pretrain.beam_negatives=0.5"),
+        ("dialogue_quick", ["pretrain.sibling_penalty=1.0"], "set pretrain.beam_negatives=0.5"),
+        ("seqgan", ["pretrain.beam_negatives=0.5"], "these data have no sources"),
+        ("dialogue_quick", ["data.oracle=a.npz"], "answers nothing"),
         ("seqgan", ["evaluation.adversarial=true"], "these data have no sources"),
     ],
 )

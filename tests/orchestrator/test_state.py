@@ -82,6 +82,10 @@ def test_a_misfit_is_named():
             "no prefixes, which .* = seqgan",
         ),
         (["algorithm.name=bgan", "pretrain.generator_epochs=2"], "set pretrain.generator_epochs=0"),
+        (
+            ["algorithm.name=bgan", "pretrain.generator_epochs=0", "algorithm.teacher_forcing=1.0"],
+            "set algorithm.teacher_forcing=0",
+        ),
         (["algorithm.name=wgan_gp"], "discriminator.name = text_cnn know: set generator.name=residual_conv"),
     ],
 )
@@ -94,10 +98,14 @@ def test_what_a_one_shot_generator_cannot_do_is_refused(settings: list[str], tol
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        (["generator.name=seq2seq"], "seq2seq answers a source, and these data have none: set data.format"),
+        (["generator.name=seq2seq"], "seq2seq answers a source, and these data have none: give data.path"),
         (
             ["data.builtin=conditional_oracle"],
             "lstm would not read the sources .* set generator.name=seq2seq",
+        ),
+        (
+            ["data.builtin=conditional_oracle", "generator.name=seq2seq"],
+            "text_cnn would not read the sources .* set discriminator.name=hierarchical",
         ),
         (
             ["algorithm.name=adversarial_dialogue", "algorithm.reward=prefix", "algorithm.baseline=none"],
