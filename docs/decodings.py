@@ -70,17 +70,22 @@ def main() -> None:
     evaluation = AdversarialEvaluation(evaluators, data, 0)
     human, train = evaluation.human, KneserNey(data.train, data.alphabet.size)
     exempt = data.codec.most_frequent(STOP_WORDS) if data.codec is not None else ()
-    ways = {name: replace(way, exempt=exempt) for name, way in WAYS.items()}
+    chosen_ways = WAYS if asked.all_ways else {name: WAYS[name] for name in FEW}
+    ways = {name: replace(way, exempt=exempt) for name, way in chosen_ways.items()}
     if asked.backward is not None:
-        ways["beam of 10, reranked"] = decode_by(beam=10, backward=asked.backward)
+        reranked = decode_by(beam=10, backward=asked.backward)
+        reranked.same_vocabulary(data.alphabet, data.codec, "--backward")
+        ways["beam of 10, reranked"] = replace(reranked, exempt=exempt)
     table = {
         "evaluator": evaluation.signatures()["eval/evaluator_reliability_error"],
         "trigram_perplexity": math.exp(KneserNey(data.train, data.alphabet.size, 3).nll(data.test)),
+        "digest": data.digest,
         "runs": {label: _made(Path(run), chosen) for label, run, chosen in map(_parts, asked.runs)},
         "rows": [],
     }
     for label, run, chosen in map(_parts, asked.runs):
         directory, config = RunDirectory.open(Path(run))
+        directory.same_data(data.identity())
         state = TrainState.fresh(config, data.alphabet, data.length)
         found = checkpoints.load(directory.checkpoints, find_step(directory, config, chosen, "CHECKPOINT"))
         state.restore(found.tensors, found.meta["counters"])
@@ -88,11 +93,11 @@ def main() -> None:
         with closing(open_pool(config, state)) as pool:
             pool.publish(generator, state.discriminator, state.policy)
             nll = log_likelihood(generator, data.test).per_token()
-            for name in ways if asked.all_ways else FEW:
+            for name, way in ways.items():
                 started = time.perf_counter()
                 machine = Side(
-                    _replies(pool, generator, ways[name], human.train, "train"),
-                    _replies(pool, generator, ways[name], human.test, "test"),
+                    _replies(pool, generator, way, human.train, "train"),
+                    _replies(pool, generator, way, human.test, "test"),
                 )
                 told = evaluation(machine)
                 test = machine.test
@@ -118,8 +123,9 @@ def main() -> None:
     path = RESULTS / asked.group / "decodings.json"
     if path.is_file():
         before = json.loads(path.read_text())
-        if before["evaluator"] != table["evaluator"]:
-            sys.exit(f"{path} was made by other evaluators ({before['evaluator']}): take it away first")
+        for name in ("evaluator", "digest"):
+            if before.get(name) != table[name]:
+                sys.exit(f"{path} has another {name} ({before.get(name)}): take it away first")
         kept = {label: made for label, made in before["runs"].items() if label not in table["runs"]}
         table["rows"] = [row for row in before["rows"] if row["run"] in kept] + table["rows"]
         table["runs"] = kept | table["runs"]
@@ -137,7 +143,8 @@ def _made(run: Path, chosen: str) -> dict[str, Any]:
         if tree[section][key]:
             tree[section][key] = Path(tree[section][key]).name
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    own = [record for record in records if record["step"] <= step and not record.get("branch")]
+    trained = [record for record in records if "time/step" in record["metrics"]]  # others are evaluations
+    own = [record for record in trained if record["step"] <= step and not record.get("branch")]
     return {
         "command": command(tree),
         "commit": summary["versions"]["commit"],

@@ -7,15 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from algorithms.models.hierarchical import Hierarchical
 from algorithms.types import Alphabet, Sequences, Source
 from orchestrator.adversarial_evaluation import AdversarialEvaluation, Side, enough
 from orchestrator.data import Dataset
-from orchestrator.evaluator_config import EvaluatorConfig
+from orchestrator.evaluator_config import EvaluatorConfig, EvaluatorNetwork
 
 ALPHABET = Alphabet(size=8, start=0, end=1, pad=0, banned=(0,))
 CONFIG = EvaluatorConfig(
-    network=Hierarchical.Config(embedding=8, hidden=32, dropout=0.0, init_range=0.5),
+    network=EvaluatorNetwork(embedding=8, hidden=32, dropout=0.0, init_range=0.5),
     examples=640,
     held_out=400,
     epochs=15,

@@ -40,6 +40,10 @@ def test_each_line_is_answered_in_the_light_of_the_turns_before(monkeypatch: pyt
     told.clear()
     said(monkeypatch, sampler, "a\nb\nc\n", "--history", "3")
     assert told == [["a"], ["a", "reply 1", "b"], ["reply 1", "b", "reply 2", "c"][-3:]]
+    told.clear()
+    sampler.turns = 1  # that of pairs
+    said(monkeypatch, sampler, "a\nb\n")
+    assert told == [["a"], ["b"]]
 
 
 def test_replies_are_drawn_or_searched_for(monkeypatch: pytest.MonkeyPatch):

@@ -319,3 +319,10 @@ def test_the_most_frequent_tokens() -> None:
     codec = Codec.fit(["b b b a a c"], "word", 100)
     assert [codec.spelling[i] for i in codec.most_frequent(2)] == ["b", "a"]
     assert len(codec.most_frequent(50)) == 3
+
+
+def test_the_same_ids_mean_the_same_where_level_and_spelling_are_one() -> None:
+    codec = Codec.fit(["a b", "b c"], "word", 100)
+    assert codec.same(Codec.fit(["b c", "a b"], "word", 100, max_length=9))
+    assert not codec.same(Codec.fit(["a b", "b d"], "word", 100))  # as many tokens
+    assert not codec.same(Codec.fit(["ab", "bc"], "character", 100))

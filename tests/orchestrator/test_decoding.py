@@ -8,8 +8,11 @@ from torch.testing import assert_close
 
 from algorithms.models.hierarchical import Hierarchical
 from algorithms.types import Source
+from orchestrator.codec import Codec
 from orchestrator.decoding import DRAWN, Decoding, Searched
+from orchestrator.errors import UserError
 from toys.cases import VARIABLE, attention, dialogues
+from toys.small_models import answering
 from workers.beam import beam_search
 from workers.pool import InProcessPool
 from workers.reranking import Backward, rerank
@@ -85,3 +88,15 @@ def test_a_share_of_what_was_drawn_is_searched_for(networks, share: float, rows:
         assert torch.equal(got.tokens[row], best.tokens[3 * row] if row in rows else before[row])
     assert torch.equal(got.lengths, VARIABLE.lengths(got.tokens))
     assert torch.equal(drawn.tokens, before)
+
+
+def test_a_backward_model_has_the_same_vocabulary():
+    sampler, theirs = answering(), Codec.fit(["a b", "b a c d f"], "word", 100)
+    alphabet, ours = sampler.generator.alphabet, sampler.codec
+    assert alphabet == theirs.alphabet
+    found = Decoding(beam=2, backward=Backward(sampler.generator), backward_codec=ours)
+    found.same_vocabulary(alphabet, Codec.fit(["b a c d e", "a b"], "word", 100), "--backward")
+    for other, codec in ((alphabet, theirs), (VARIABLE, ours), (alphabet, None)):
+        with pytest.raises(UserError, match="--backward: that run has another vocabulary"):
+            found.same_vocabulary(other, codec, "--backward")
+    Decoding(beam=2).same_vocabulary(VARIABLE, None, "--backward")

@@ -52,6 +52,7 @@ def test_pairs(tmp_path: Path):
         ("dialogues", "[1, 2]", "line 21 .*turn that is neither a text nor an object.*__eou__"),
         ("dialogues", '{"lines": ["a"]}', "none of the keys turns, dialog"),
         ("dialogues", '{"turns": "a"}', "no list of turns"),
+        ("dialogues", r'["a", "b \ud800"]', "half of a surrogate pair"),
         ("dialogues", '["a", "b"', "is no JSON"),
     ],
 )

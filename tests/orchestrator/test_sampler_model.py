@@ -24,7 +24,8 @@ def test_the_sampler_is_logged_once_and_samples_where_advseq_is_not_installed(tm
     config, alphabet = LSTMGenerator.Config(), Alphabet(11)
     torch.manual_seed(0)
     data: Any = SimpleNamespace(codec=None, alphabet=alphabet, length=6)
-    folder = export(config.build(alphabet, 6), config, data, directory / "model")
+    folder = export(config.build(alphabet, 6), config, data, directory / "model", turns=3)
+    assert Sampler.load(folder).turns == 3
     store = store_uri(TrackingConfig(), tmp_path)
     tracker = Tracker.open(
         store,

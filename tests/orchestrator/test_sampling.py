@@ -62,6 +62,8 @@ def test_the_most_frequent_words_of_a_text_may_be_repeated():
 def test_a_model_that_answers_ids():
     sampler = answering(text=False)
     assert len(sampler.sample(3, history=["2 3", "4"])) == 3
+    said_again = sampler.draw(9, history=["2 3 1"]).tokens  # a reply as it is printed, with its end
+    assert torch.equal(said_again, sampler.draw(9, history=["2 3"]).tokens)
     with pytest.raises(UserError, match="wanted ids from 0 to 4"):
         sampler.sample(3, history=["9"])
     with pytest.raises(UserError, match="--source 'a': this model has no text"):

@@ -303,7 +303,7 @@ class Found:
 
 def test_negatives_that_are_searched_for_are_for_pretraining_alone():
     found = Found()
-    with_them, _, _ = trained("pretrain.discriminator_rounds=3", searched=found)
+    with_them, _, _ = trained("pretrain.discriminator_rounds=3", searched=lambda: found)
     assert found.calls == 3
     without, _, _ = trained("pretrain.discriminator_rounds=3")
     assert with_them.state.parameters_sha256() != without.state.parameters_sha256()

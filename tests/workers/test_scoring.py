@@ -6,8 +6,9 @@ import torch
 
 from algorithms.models.base import Scorer
 from algorithms.models.text_cnn import TextCNN
-from algorithms.types import Alphabet, Sequences
+from algorithms.types import Alphabet, Rows, Sequences
 from toys import ToyPrefixDiscriminator
+from toys.cases import dialogues
 from workers.scoring import read, score
 
 ALPHABET = Alphabet(size=9)
@@ -39,3 +40,18 @@ def test_scores_of_more_rows_than_a_call_has() -> None:
     assert got.shape == (600, 2)
     torch.testing.assert_close(got[:, 1], D.logits(rows.tokens))
     assert score(D.scorer(), (), rows, None, "fp32").shape == (600, 0)
+
+
+def test_rows_whose_sources_are_read_with_them_are_scored_few_at_a_time() -> None:
+    seen = []
+
+    class Noting(Scorer):
+        def logits(self, rows: Rows) -> torch.Tensor:
+            seen.append(len(rows.sequences))
+            return super().logits(rows)
+
+    scorer, rows = Noting(discriminator()), some(150)
+    plain = score(scorer, ("logit",), rows, None, "fp32")
+    sourced = Sequences(rows.tokens, rows.lengths, dialogues(150))
+    torch.testing.assert_close(score(scorer, ("logit",), sourced, None, "fp32"), plain)
+    assert seen == [256, 64, 64, 64]
