@@ -3,6 +3,7 @@
     advseq bench --json > docs/benchmarks/MACHINE.json
     advseq bench --workers --json > docs/benchmarks/MACHINE.workers.json
     advseq bench --critic --json > docs/benchmarks/MACHINE.critic.json
+    advseq bench --dialogue --json > docs/benchmarks/MACHINE.dialogue.json
     advseq bench --growth docs/benchmarks/MACHINE --json > /dev/null
     python docs/benchmarks.py                                             # writes docs/benchmarks.md anew
 
@@ -26,7 +27,7 @@ def main() -> None:
         "Made by `python docs/benchmarks.py` from the files under `docs/benchmarks/`.",
     ]
     for path in sorted(FOLDER.glob("*.json")):
-        if path.stem.endswith((".workers", ".critic")):
+        if path.stem.endswith((".workers", ".critic", ".dialogue")):
             continue
         found, notes = json.loads(path.read_text()), FOLDER / f"{path.stem}.md"
         parts += ["", f"## {path.stem}", ""]
@@ -39,6 +40,9 @@ def main() -> None:
         critic = FOLDER / f"{path.stem}.critic.json"
         if critic.is_file():
             parts += _critics(json.loads(critic.read_text()))
+        dialogue = FOLDER / f"{path.stem}.dialogue.json"
+        if dialogue.is_file():
+            parts += _replies(json.loads(dialogue.read_text()))
         growth = FOLDER / path.stem / "growth.json"
         if growth.is_file():
             parts += _growth(json.loads(growth.read_text()), path.stem)
@@ -94,6 +98,18 @@ def _critics(found: dict[str, Any]) -> list[str]:
     for row in found["critics"]:
         ratio = row["note"] if row["ratio"] is None else f"{row['ratio']:.2f}"
         lines.append(f"| {row['critic']} | {_time(row['seconds'])} | {ratio} |")
+    return lines
+
+
+def _replies(found: dict[str, Any]) -> list[str]:
+    lines = [
+        "",
+        "| credits of 64 replies of 20 tokens, 5 completions | sizes | time | ratio | encoder runs |",
+        "|---|---|---|---|---|",
+    ]
+    for row in found["replies"]:
+        numbers = f"{_time(row['seconds'])} | {row['ratio']:.1f} | {row['encoder_runs']}"
+        lines.append(f"| {row['way']} | {row['sizes']} | {numbers} |")
     return lines
 
 

@@ -190,6 +190,7 @@ CRITIC_COLUMNS = {
     "ratio": ("ratio", lambda value: f"{value:.2f}"),
 }
 REPLY_COLUMNS = {
+    "sizes": ("sizes", str),
     "way": ("credits of 64 replies", str),
     "seconds": ("time", _seconds),
     "ratio": ("ratio", lambda value: f"{value:.2f}"),

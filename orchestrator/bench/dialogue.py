@@ -28,16 +28,22 @@ B, T, N, S, U = 64, 20, 5, 20, 2
 """Replies, their tokens, completions of each prefix, tokens and turns of a history."""
 
 
+SIZES = {"small": (64, 100, 3), "code": (512, 25_010, 1)}
+"""Widths, vocabulary and times measured: about those of the quick recipe, and those of the authors' code."""
+
+
 @dataclass(frozen=True, slots=True)
 class DialogueRow:
     """One way.
 
     Attributes:
+        sizes: of the networks; see ``SIZES``.
         seconds: the median of several times, all ways in turn.
         ratio: to ours.
         encoder_runs: times that the encoder reads the sources.
     """
 
+    sizes: str
     way: str
     seconds: float
     ratio: float
@@ -49,10 +55,15 @@ class DialogueRow:
 
 
 def compare_dialogue(
-    device: torch.device, *, quick: bool = False, times: int = 3, say: Say = lambda _: None
+    device: torch.device, *, quick: bool = False, say: Say = lambda _: None
 ) -> list[DialogueRow]:
     """The rows of the table."""
-    work = DialogueWork(device, quick=quick)
+    chosen = {"tiny": (8, 50, 1)} if quick else SIZES
+    return [row for name, sizes in chosen.items() for row in _compare(device, name, *sizes, say)]
+
+
+def _compare(device: torch.device, sizes: str, width: int, V: int, times: int, say: Say) -> list[DialogueRow]:
+    work = DialogueWork(device, width, V)
     ways: dict[str, Callable[[], object]] = {
         "advseq": work.ours,
         "shared": lambda: work.one_by_one(share=True),
@@ -60,27 +71,29 @@ def compare_dialogue(
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
     read: dict[str, int] = {}
-    for turn in range(times + 1):
+    work.ours()  # warms up; the loops are long enough to do so themselves
+    for turn in range(times):
         for name, way in ways.items():
-            say(f"credits of replies: {name}, {turn} of {times} ...")
+            say(f"credits of replies, {sizes}: {name}, {turn + 1} of {times} ...")
             before = work.encoder_runs
             taken[name].append(seconds(way, device))
             read[name] = work.encoder_runs - before
-    medians = {name: statistics.median(each[1:]) for name, each in taken.items()}  # the first one warms up
-    return [DialogueRow(name, one, one / medians["advseq"], read[name]) for name, one in medians.items()]
+        taken["advseq"].append(seconds(work.ours, device))  # on either side of the loops
+    medians = {name: statistics.median(each) for name, each in taken.items()}
+    ours = medians["advseq"]
+    return [DialogueRow(sizes, name, one, one / ours, read[name]) for name, one in medians.items()]
 
 
 class DialogueWork:
-    """Networks of the sizes of the authors' code, and histories; no reply ends before T tokens.
+    """Networks, and histories; no reply ends before T tokens.
 
     Attributes:
         encoder_runs: times that the encoder has run so far.
     """
 
-    def __init__(self, device: torch.device, *, quick: bool) -> None:
+    def __init__(self, device: torch.device, width: int, V: int) -> None:
         torch.manual_seed(0)
-        sizes = {"embedding": 8, "hidden": 8} if quick else {"embedding": 512, "hidden": 512}
-        V = 50 if quick else 25_010
+        sizes = {"embedding": width, "hidden": width}
         alphabet = Alphabet(size=V, start=0, end=None, banned=(0,))
         self.G = Seq2Seq.Config(**sizes).build(alphabet, T).to(device).eval()
         self.D = Hierarchical.Config(**sizes).build(alphabet, T).to(device).eval()

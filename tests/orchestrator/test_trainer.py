@@ -307,3 +307,4 @@ def test_negatives_that_are_searched_for_are_for_pretraining_alone():
     assert found.calls == 3
     without, _, _ = trained("pretrain.discriminator_rounds=3")
     assert with_them.state.parameters_sha256() != without.state.parameters_sha256()
+    trained("pretrain.discriminator_rounds=0", searched=lambda: pytest.fail("it reads a backward run"))

@@ -10,7 +10,7 @@ from orchestrator.bench.dialogue import B, DialogueWork, N, T, compare_dialogue
 
 
 def test_both_loops_draw_and_score_the_same():
-    work = DialogueWork(torch.device("cpu"), quick=True)
+    work = DialogueWork(torch.device("cpu"), 8, 50)
     found = []
     for share in (True, False):
         torch.manual_seed(0)
@@ -20,13 +20,13 @@ def test_both_loops_draw_and_score_the_same():
 
 
 def test_ours_agree_with_the_loop_on_average():
-    work = DialogueWork(torch.device("cpu"), quick=True)
+    work = DialogueWork(torch.device("cpu"), 8, 50)
     # the last column of each is D's opinion of other replies: only means can agree
     assert work.ours().mean().item() == pytest.approx(work.one_by_one(share=True).mean().item(), abs=0.02)
 
 
 def test_rows():
-    rows = {row.way: row for row in compare_dialogue(torch.device("cpu"), quick=True, times=1)}
+    rows = {row.way: row for row in compare_dialogue(torch.device("cpu"), quick=True)}
     assert rows["advseq"].ratio == 1
     assert rows["advseq"].encoder_runs == 1
     assert rows["shared"].encoder_runs == 2  # to draw the replies, and for their prefixes
