@@ -87,7 +87,8 @@ def told(group: Group, statistic: str, where: str) -> str:
     first, _, less = where.partition(" - ")
     values = group.values(first)
     if less:
-        values = [a - b for a, b in zip(values, group.values(less), strict=True)]
+        other = Group.read(less).values(first) if (RESULTS / less).is_dir() else group.values(less)
+        values = [a - b for a, b in zip(values, other, strict=True)]
     return written(values, statistic, f"{group.name}: {where}", signed=bool(less))
 
 
@@ -101,6 +102,7 @@ def written(values: Sequence[float], statistic: str, of: str, *, signed: bool = 
         "mean": lambda: write(statistics.mean(values)),
         "least": lambda: write(min(values)),
         "most": lambda: write(max(values)),
+        "between": lambda: mean_between(values),
         "error": lambda: f"{statistics.stdev(values) / len(values) ** 0.5:.3f}",
         "minutes": lambda: f"{statistics.mean(values) / 60:.0f}",
     }

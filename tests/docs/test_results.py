@@ -61,8 +61,22 @@ def test_statistics_by_hand(results: ModuleType):
     # 1, 2, 3: mean 2, standard error 1 / sqrt(3), t with two degrees of freedom 4.3027
     low, high = groups.interval([1.0, 2.0, 3.0])
     assert (low, high) == pytest.approx((2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5), abs=1e-4)
+    assert groups.written([1.0, 2.0, 3.0], "between", "x") == f"+2.000 ({low:+.3f} to {high:+.3f})"
     with pytest.raises(SystemExit, match="has no value"):
         groups.written([], "mean", "g: x")
+
+
+def test_groups_are_compared_seed_by_seed(results: ModuleType, tmp_path, monkeypatch):
+    import result_groups as groups
+
+    for name, values in (("a", (1.0, 2.0)), ("b", (0.5, 2.5))):
+        for seed, value in enumerate(values):
+            folder = tmp_path / name / f"seed{seed}"
+            folder.mkdir(parents=True)
+            (folder / "summary.json").write_text(json.dumps({"seed": seed, "metrics": {"x": value}}))
+    monkeypatch.setattr(groups, "RESULTS", tmp_path)
+    assert groups.filled("{{a: each metrics.x - b}}") == "+0.500, -0.500"
+    assert groups.filled("{{a: mean metrics.x}}") == "1.500"
 
 
 def test_what_was_typed_is_found_again(results: ModuleType):
