@@ -6,8 +6,8 @@
 Every number of the page is computed here from those files. Words stand in ``docs/results/<group>/notes.md``,
 and the numbers in them are asked for: ``{{GROUP: mean metrics.eval/nll_oracle}}`` (see ``orchestrator``'s
 names; ``each``, ``mean``, ``least``, ``most``, ``error``, ``between`` (the mean and its interval) of a place
-in the summary, of its difference from another place or from the same one in another group, seed by seed, or of
-``lowest NAME``, the lowest evaluation of the adversarial stage). What papers say stands in
+in the summary, of its difference from another place or from the same one in another group, seed by seed, or
+of ``lowest NAME``, the lowest evaluation of the adversarial stage). What papers say stands in
 ``docs/results/papers.json``, with its source.
 """
 
